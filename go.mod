@@ -1,0 +1,3 @@
+module sign-file
+
+go 1.26
