@@ -1,0 +1,176 @@
+// Package certificate reads the parts of an X.509 certificate (RFC 5280) that a
+// module signature copies or needs, raw as they stand in the DER.
+//
+// crypto/x509 is not used for this: it refuses certificates that sign-file and
+// the kernel take (negative serial numbers, unknown curves), and re-encodes.
+package certificate
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/x509"
+	"encoding/asn1"
+	"encoding/pem"
+	"errors"
+	"fmt"
+
+	"golang.org/x/crypto/cryptobyte"
+	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
+)
+
+// MaxFileSize bounds what is read as a certificate file or bundle, in bytes.
+const MaxFileSize = 16 << 20
+
+// Certificate holds slices of one DER certificate.
+type Certificate struct {
+	Raw          []byte // the whole certificate, DER
+	Issuer       []byte // the Name with its header
+	Subject      []byte // the Name with its header
+	Serial       []byte // the INTEGER with its header
+	SubjectKeyID []byte // content of the extension's OCTET STRING; nil when absent
+
+	publicKeyInfo []byte
+	publicKey     crypto.PublicKey
+	publicKeyErr  error
+}
+
+var oidSubjectKeyID = asn1.ObjectIdentifier{2, 5, 29, 14}
+
+// Read takes the first certificate of a file as sign-file does: DER if the file
+// starts with a SEQUENCE in long form, PEM otherwise. What follows is ignored.
+func Read(file []byte) (*Certificate, error) {
+	if isDER(file) {
+		return Parse(file)
+	}
+	block, _ := nextPEM(file)
+	if block == nil {
+		return nil, errors.New("no certificate in it (want PEM \"CERTIFICATE\" or DER)")
+	}
+	return Parse(block)
+}
+
+// ReadAll takes every certificate of a PEM bundle, or the one of a DER file.
+func ReadAll(file []byte) ([]*Certificate, error) {
+	if isDER(file) {
+		c, err := Parse(file)
+		return []*Certificate{c}, err
+	}
+	var all []*Certificate
+	for block, rest := nextPEM(file); block != nil; block, rest = nextPEM(rest) {
+		c, err := Parse(block)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %d: %w", len(all)+1, err)
+		}
+		all = append(all, c)
+	}
+	if len(all) == 0 {
+		return nil, errors.New("no certificate in it (want PEM \"CERTIFICATE\" or DER)")
+	}
+	return all, nil
+}
+
+// isDER is the test of read_x509 in scripts/sign-file.c.
+func isDER(file []byte) bool {
+	return len(file) >= 2 && file[0] == 0x30 && file[1] >= 0x81 && file[1] <= 0x84
+}
+
+// nextPEM skips blocks of other types, TRUSTED CERTIFICATE among them, as
+// PEM_read_bio_X509 does for the names that it is not asked for.
+func nextPEM(file []byte) (der, rest []byte) {
+	file = bytes.TrimPrefix(file, []byte("\xef\xbb\xbf"))
+	for {
+		block, rest := pem.Decode(file)
+		if block == nil {
+			return nil, nil
+		}
+		if block.Type == "CERTIFICATE" || block.Type == "X509 CERTIFICATE" {
+			return block.Bytes, rest
+		}
+		file = rest
+	}
+}
+
+// Parse reads one DER certificate and ignores what follows it.
+func Parse(der []byte) (*Certificate, error) {
+	input := cryptobyte.String(der)
+	var whole, outer, tbs, algorithm cryptobyte.String
+	if !input.ReadASN1Element(&whole, cbasn1.SEQUENCE) {
+		return nil, errors.New("not a DER certificate, or truncated")
+	}
+	c := &Certificate{Raw: whole}
+	var signature asn1.BitString
+	if !whole.ReadASN1(&outer, cbasn1.SEQUENCE) || // Certificate ::= SEQUENCE {
+		!outer.ReadASN1(&tbs, cbasn1.SEQUENCE) || // tbsCertificate TBSCertificate,
+		!outer.ReadASN1(&algorithm, cbasn1.SEQUENCE) || // signatureAlgorithm AlgorithmIdentifier,
+		!outer.ReadASN1BitString(&signature) || !outer.Empty() { // signature BIT STRING }
+		return nil, errors.New("malformed certificate")
+	}
+	if !c.readTBS(tbs) {
+		return nil, errors.New("malformed certificate: bad TBSCertificate")
+	}
+	c.publicKey, c.publicKeyErr = x509.ParsePKIXPublicKey(c.publicKeyInfo)
+	return c, nil
+}
+
+func (c *Certificate) readTBS(tbs cryptobyte.String) bool { // TBSCertificate ::= SEQUENCE {
+	var extensions cryptobyte.String
+	var hasExtensions bool
+	explicit := func(n uint8) cbasn1.Tag { return cbasn1.Tag(n).ContextSpecific().Constructed() }
+	if !tbs.SkipOptionalASN1(explicit(0)) || // version [0] EXPLICIT DEFAULT v1,
+		!tbs.ReadASN1Element((*cryptobyte.String)(&c.Serial), cbasn1.INTEGER) || // serialNumber,
+		!minimalInteger(c.Serial) ||
+		!tbs.SkipASN1(cbasn1.SEQUENCE) || // signature AlgorithmIdentifier,
+		!tbs.ReadASN1Element((*cryptobyte.String)(&c.Issuer), cbasn1.SEQUENCE) || // issuer Name,
+		!tbs.SkipASN1(cbasn1.SEQUENCE) || // validity Validity,
+		!tbs.ReadASN1Element((*cryptobyte.String)(&c.Subject), cbasn1.SEQUENCE) || // subject Name,
+		!tbs.ReadASN1Element((*cryptobyte.String)(&c.publicKeyInfo), cbasn1.SEQUENCE) || // subjectPublicKeyInfo,
+		!tbs.SkipOptionalASN1(cbasn1.Tag(1).ContextSpecific()) || // issuerUniqueID [1] IMPLICIT OPTIONAL,
+		!tbs.SkipOptionalASN1(cbasn1.Tag(2).ContextSpecific()) || // subjectUniqueID [2] IMPLICIT OPTIONAL,
+		!tbs.ReadOptionalASN1(&extensions, &hasExtensions, explicit(3)) || !tbs.Empty() { // extensions [3] }
+		return false
+	}
+	return !hasExtensions || c.readExtensions(extensions)
+}
+
+func (c *Certificate) readExtensions(explicit cryptobyte.String) bool {
+	var list cryptobyte.String
+	if !explicit.ReadASN1(&list, cbasn1.SEQUENCE) || !explicit.Empty() {
+		return false
+	}
+	for !list.Empty() { // Extension ::= SEQUENCE {
+		var extension, value cryptobyte.String
+		var oid asn1.ObjectIdentifier
+		if !list.ReadASN1(&extension, cbasn1.SEQUENCE) ||
+			!extension.ReadASN1ObjectIdentifier(&oid) || // extnID OBJECT IDENTIFIER,
+			!extension.SkipOptionalASN1(cbasn1.BOOLEAN) || // critical BOOLEAN DEFAULT FALSE,
+			!extension.ReadASN1(&value, cbasn1.OCTET_STRING) || !extension.Empty() { // extnValue OCTET STRING }
+			return false
+		}
+		if oid.Equal(oidSubjectKeyID) && c.SubjectKeyID == nil {
+			if !value.ReadASN1((*cryptobyte.String)(&c.SubjectKeyID), cbasn1.OCTET_STRING) || !value.Empty() {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// minimalInteger refuses the padded INTEGERs that OpenSSL refuses too; a copy
+// of one would make a signature that nothing reads.
+func minimalInteger(element []byte) bool {
+	var body cryptobyte.String
+	input := cryptobyte.String(element)
+	if !input.ReadASN1(&body, cbasn1.INTEGER) || len(body) == 0 {
+		return false
+	}
+	return len(body) == 1 || !(body[0] == 0 && body[1] < 0x80 || body[0] == 0xff && body[1] >= 0x80)
+}
+
+// PublicKey returns the subject's key: *rsa.PublicKey, *ecdsa.PublicKey, or
+// another type of crypto/x509 that no signature here is made with.
+func (c *Certificate) PublicKey() (crypto.PublicKey, error) {
+	if c.publicKeyErr != nil {
+		return nil, fmt.Errorf("public key of the certificate: %w", c.publicKeyErr)
+	}
+	return c.publicKey, nil
+}

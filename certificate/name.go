@@ -1,0 +1,79 @@
+package certificate
+
+import (
+	"encoding/asn1"
+	"fmt"
+	"strings"
+
+	"golang.org/x/crypto/cryptobyte"
+	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
+)
+
+// attributeNames are the short names of RFC 4514 and those OpenSSL prints.
+var attributeNames = map[string]string{
+	"2.5.4.3": "CN", "2.5.4.5": "serialNumber", "2.5.4.6": "C", "2.5.4.7": "L", "2.5.4.8": "ST",
+	"2.5.4.10": "O", "2.5.4.11": "OU", "1.2.840.113549.1.9.1": "emailAddress",
+}
+
+// FormatName prints a DER Name for people: "CN=Build key, O=Example", in the
+// order of the DER, several attributes of one RDN joined by "+". Control
+// characters are escaped, so that a certificate can't write on a terminal.
+func FormatName(name []byte) string {
+	input := cryptobyte.String(name)
+	var rdns cryptobyte.String
+	if !input.ReadASN1(&rdns, cbasn1.SEQUENCE) {
+		return "(malformed name)"
+	}
+	var parts []string
+	for !rdns.Empty() {
+		var rdn cryptobyte.String
+		if !rdns.ReadASN1(&rdn, cbasn1.SET) {
+			return "(malformed name)"
+		}
+		var attributes []string
+		for !rdn.Empty() {
+			var attribute, value cryptobyte.String
+			var oid asn1.ObjectIdentifier
+			var tag cbasn1.Tag
+			if !rdn.ReadASN1(&attribute, cbasn1.SEQUENCE) || !attribute.ReadASN1ObjectIdentifier(&oid) ||
+				!attribute.ReadAnyASN1(&value, &tag) {
+				return "(malformed name)"
+			}
+			attributes = append(attributes, formatAttribute(oid.String(), tag, value))
+		}
+		parts = append(parts, strings.Join(attributes, "+"))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func formatAttribute(oid string, tag cbasn1.Tag, value []byte) string {
+	short, ok := attributeNames[oid]
+	if !ok {
+		short = oid
+	}
+	if tag == cbasn1.Tag(30) { // BMPString, UTF-16 big-endian
+		runes := make([]rune, 0, len(value)/2)
+		for i := 0; i+1 < len(value); i += 2 {
+			runes = append(runes, rune(value[i])<<8|rune(value[i+1]))
+		}
+		value = []byte(string(runes))
+	}
+	quoted := fmt.Sprintf("%q", value)
+	return short + "=" + quoted[1:len(quoted)-1]
+}
+
+// FormatSerial prints a DER INTEGER as modinfo's sig_key: bytes in upper-case
+// hex, joined by colons.
+func FormatSerial(serial []byte) string {
+	input := cryptobyte.String(serial)
+	var body cryptobyte.String
+	if !input.ReadASN1(&body, cbasn1.INTEGER) {
+		return "(malformed serial number)"
+	}
+	return FormatKeyID(body)
+}
+
+// FormatKeyID prints bytes in upper-case hex, joined by colons.
+func FormatKeyID(id []byte) string {
+	return strings.ReplaceAll(fmt.Sprintf("% X", id), " ", ":")
+}

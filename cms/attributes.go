@@ -1,0 +1,63 @@
+package cms
+
+import (
+	"encoding/asn1"
+	"syscall"
+
+	"golang.org/x/crypto/cryptobyte"
+	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
+
+	"sign-file/verdict"
+)
+
+// SignedBytes returns what a signature over signed attributes covers: their
+// DER with the SET tag in place of [0] (RFC 5652, section 5.4).
+func (s *Signer) SignedBytes() []byte {
+	b := append([]byte(nil), s.SignedAttributes...)
+	b[0] = byte(cbasn1.SET)
+	return b
+}
+
+// MessageDigest reads the signed attributes and returns the digest of the
+// content that they name. contentType must be among them and equal want, and no
+// attribute may come twice, as in the kernel's pkcs7_sig_note_authenticated_attr.
+func (s *Signer) MessageDigest(want asn1.ObjectIdentifier) ([]byte, error) {
+	var contentType asn1.ObjectIdentifier
+	var digest []byte
+	attributes := cryptobyte.String(s.SignedAttributes)
+	var set cryptobyte.String
+	if !attributes.ReadASN1(&set, tag0Constructed) {
+		return nil, malformed("signed attributes")
+	}
+	seen := map[string]bool{}
+	for !set.Empty() { // SET OF Attribute ::= SEQUENCE {
+		var attribute, values cryptobyte.String
+		var oid asn1.ObjectIdentifier
+		if !set.ReadASN1(&attribute, cbasn1.SEQUENCE) ||
+			!attribute.ReadASN1ObjectIdentifier(&oid) || // attrType OBJECT IDENTIFIER,
+			!attribute.ReadASN1(&values, cbasn1.SET) || !attribute.Empty() { // attrValues SET OF }
+			return nil, malformed("signed attribute")
+		}
+		if seen[oid.String()] {
+			return nil, verdict.Refuse(syscall.EKEYREJECTED, "pkcs7_sig_note_authenticated_attr", "signed attribute %v comes twice", oid)
+		}
+		seen[oid.String()] = true
+		ok := true
+		switch {
+		case oid.Equal(oidContentType):
+			ok = values.ReadASN1ObjectIdentifier(&contentType) && values.Empty()
+		case oid.Equal(oidMessageDigest):
+			ok = values.ReadASN1((*cryptobyte.String)(&digest), cbasn1.OCTET_STRING) && values.Empty()
+		}
+		if !ok {
+			return nil, malformed("signed attribute " + oid.String())
+		}
+	}
+	if contentType == nil || digest == nil {
+		return nil, verdict.Refuse(syscall.EBADMSG, "pkcs7_sig_note_set_of_authattrs", "signed attributes lack contentType or messageDigest")
+	}
+	if !contentType.Equal(want) {
+		return nil, verdict.Refuse(syscall.EBADMSG, "pkcs7_sig_note_authenticated_attr", "signed content type %v is not that of the message", contentType)
+	}
+	return digest, nil
+}

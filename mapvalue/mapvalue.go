@@ -1,0 +1,112 @@
+// Package mapvalue reads and writes the signed BPF map value of the 2022 kernel
+// series "bpf: Add support for maps with authenticated values":
+//
+//	[be32 size][data][PKCS#7 message][struct module_signature][marker][unverified tail]
+//	           |<------------------- size bytes ------------------->|
+//
+// It is a file signed by sign-file behind its own length, in a buffer that is
+// as long as the map's value size says. Nothing vouches for the tail.
+package mapvalue
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"syscall"
+
+	modsig "sign-file/module_signature"
+	"sign-file/verdict"
+)
+
+// HeaderSize is the length of the big-endian size before the data.
+const HeaderSize = 4
+
+// MaxSize is the largest value that a BPF map can hold (value_size is at most
+// INT_MAX in array_map_alloc_check).
+const MaxSize = math.MaxInt32
+
+const where = "bpf_map_verify_value_sig"
+
+// ErrEmptyData is why a value without data is not made: mod_check_sig wants at
+// least one byte before the signature and answers EBADMSG.
+var ErrEmptyData = errors.New("no data to sign: the kernel refuses a map value without data (EBADMSG)")
+
+// Value is a decoded map value. The slices alias the decoded bytes.
+type Value struct {
+	Data    []byte // what the signature covers, at least one byte
+	Message []byte // the PKCS#7 message, DER
+	Signed  []byte // data, message and trailer: the file as sign-file made it
+	Tail    []byte // everything behind, zero padding among it; unverified
+}
+
+// Encode makes the value of a file that is signed already, and pads it with
+// zeros to valueSize bytes. valueSize 0 means no padding.
+func Encode(signed, tail []byte, valueSize int) ([]byte, error) {
+	need := int64(HeaderSize) + int64(len(signed)) + int64(len(tail))
+	if need > MaxSize {
+		return nil, fmt.Errorf("the value needs %d bytes, more than any BPF map holds (%d)", need, MaxSize)
+	}
+	if valueSize != 0 && need > int64(valueSize) {
+		return nil, fmt.Errorf("the value needs %d bytes (4 size, %d signed, %d tail), %d more than the value size %d",
+			need, len(signed), len(tail), need-int64(valueSize), valueSize)
+	}
+	value := make([]byte, 0, max(int(need), valueSize))
+	value = binary.BigEndian.AppendUint32(value, uint32(len(signed)))
+	value = append(value, signed...)
+	value = append(value, tail...)
+	value = value[:cap(value)][:max(int(need), valueSize)]
+	if _, err := Decode(value); err != nil {
+		return nil, fmt.Errorf("the kernel would refuse the value: %w", err)
+	}
+	return value, nil
+}
+
+// Decode takes a value apart, with the checks of bpf_map_verify_value_sig up to
+// the signature itself, in their order; every error is a *verdict.Refusal.
+func Decode(value []byte) (*Value, error) {
+	if len(value) <= HeaderSize {
+		return nil, verdict.Refuse(syscall.ENOENT, where, "a value of %d bytes has no room for data behind its size", len(value))
+	}
+	size := int64(binary.BigEndian.Uint32(value))
+	if room := int64(len(value) - HeaderSize); size > room {
+		return nil, verdict.Refuse(syscall.EINVAL, where, "the size names %d bytes, and only %d follow", size, room)
+	}
+	signed := value[HeaderSize : HeaderSize+size]
+	if size <= int64(len(modsig.Marker)) {
+		return nil, verdict.Refuse(syscall.ENOENT, where, "%d signed bytes have no room for the marker", size)
+	}
+	if !bytes.HasSuffix(signed, []byte(modsig.Marker)) {
+		return nil, verdict.Refuse(syscall.ENOENT, where, "the signed part does not end with the module signature marker")
+	}
+	layout, err := modsig.Find(bytes.NewReader(signed), size)
+	if err != nil {
+		return nil, relocate(err)
+	}
+	return &Value{
+		Data:    signed[:layout.ContentSize],
+		Message: signed[layout.ContentSize:][:layout.SignatureSize()],
+		Signed:  signed,
+		Tail:    value[HeaderSize+size:],
+	}, nil
+}
+
+// relocate names the series' function where a module's would be mod_verify_sig.
+func relocate(err error) error {
+	var refusal *verdict.Refusal
+	if errors.As(err, &refusal) && refusal.Func == "mod_verify_sig" {
+		return verdict.Refuse(refusal.Errno, where, "%s", refusal.Reason)
+	}
+	return err
+}
+
+// Read reads a value, or what becomes one, and refuses what no map could hold.
+func Read(r io.Reader) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(r, MaxSize+1))
+	if err == nil && len(b) > MaxSize {
+		err = fmt.Errorf("larger than any BPF map value (%d bytes)", MaxSize)
+	}
+	return b, err
+}
