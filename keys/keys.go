@@ -1,0 +1,57 @@
+// Package keys opens private keys: a reference, as it stands on a command line,
+// becomes a crypto.Signer. There is one file for each kind of source.
+package keys
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+// Key signs, and holds on to whatever it is kept in until it is closed.
+//
+// RSA keys are asked to sign a complete DigestInfo with crypto.Hash(0) as the
+// option: the one form in which every kind of source signs every hash right.
+// ECDSA keys are asked to sign a digest.
+type Key interface {
+	crypto.Signer
+	io.Closer
+}
+
+// PINFunc supplies the PIN or passphrase of what the prompt describes. It
+// returns ErrNoPIN where there is none; an empty one is a PIN too.
+type PINFunc func(prompt string) ([]byte, error)
+
+// ErrNoPIN says that a key needs a PIN or passphrase and none is to be had.
+var ErrNoPIN = errors.New("no PIN")
+
+// MaxPINSize is the longest PIN that sign-file's callback hands to OpenSSL.
+const MaxPINSize = 1023
+
+// PINFromEnv reads the PIN from an environment variable, KBUILD_SIGN_PIN for
+// one. A variable that is set but empty holds the empty PIN.
+func PINFromEnv(name string) PINFunc {
+	return func(string) ([]byte, error) {
+		pin, ok := os.LookupEnv(name)
+		if !ok {
+			return nil, fmt.Errorf("%w: set %s", ErrNoPIN, name)
+		}
+		if len(pin) > MaxPINSize {
+			return nil, fmt.Errorf("%s is longer than %d bytes", name, MaxPINSize)
+		}
+		return []byte(pin), nil
+	}
+}
+
+// Open opens the key that a reference names: a file in PEM or DER. The error
+// doesn't repeat the reference.
+func Open(ctx context.Context, reference string, pin PINFunc) (Key, error) {
+	if strings.HasPrefix(reference, "pkcs11:") {
+		return nil, errors.New("PKCS#11 keys are not supported by this build")
+	}
+	return openFile(reference, pin)
+}
