@@ -1,0 +1,150 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"sign-file/certificate"
+	"sign-file/digest"
+	"sign-file/keys"
+	modsig "sign-file/module_signature"
+	"sign-file/signfile"
+)
+
+// usageLines are fixed text in scripts/sign-file.c too, whatever argv[0] is.
+const usageLines = `Usage: scripts/sign-file [-dp] <hash algo> <key> <x509> <module> [<dest>]
+       scripts/sign-file -s <raw sig> <hash algo> <x509> <module> [<dest>]
+`
+
+// pinVariable is where sign-file takes the passphrase or PIN from.
+const pinVariable = "KBUILD_SIGN_PIN"
+
+// classic is the kernel's scripts/sign-file: same grammar, same order of checks
+// (module, key, certificate, hash), same files, nothing on standard output.
+func (p *program) classic(ctx context.Context, args []string) int {
+	_, posix := os.LookupEnv("POSIXLY_CORRECT")
+	options, operands, bad := getopt(args, "sdpk", posix)
+	if bad != 0 {
+		fmt.Fprintf(p.err, "%s: invalid option -- '%c'\n", p.argv0, bad)
+	}
+	if bad != 0 || len(operands) < 4 || len(operands) > 5 {
+		io.WriteString(p.err, usageLines)
+		return exitUsage
+	}
+	c := classic{program: p, module: operands[3]}
+	if len(operands) == 5 {
+		c.dest = operands[4]
+	}
+	var err error
+	if options['s'] {
+		err = c.attach(ctx, operands[0])
+	} else {
+		c.hash, c.key, c.certificate = operands[0], operands[1], operands[2]
+		err = c.sign(ctx, options)
+	}
+	if err != nil {
+		return p.fail(err)
+	}
+	return exitOK
+}
+
+// classic holds the operands by their names in the usage lines.
+type classic struct {
+	*program
+	hash, key, certificate, module, dest string
+}
+
+func (c *classic) sign(ctx context.Context, options map[byte]bool) error {
+	module, err := os.Open(c.module)
+	if err != nil {
+		return err
+	}
+	defer module.Close()
+	signer, closeKey, err := openSigner(ctx, c.hash, c.key, c.certificate, options['k'])
+	if err != nil {
+		return err
+	}
+	defer closeKey()
+	c.warnIfSigned(module)
+
+	message := c.module + ".p7s"
+	switch {
+	case options['d']:
+		return signer.DetachFile(ctx, module, message)
+	case options['p']:
+		return signer.SignFile(ctx, module, c.dest, message)
+	}
+	return signer.SignFile(ctx, module, c.dest, "")
+}
+
+// openSigner opens key and certificate and looks up the hash, in the order in
+// which sign-file reports what is wrong with them.
+func openSigner(ctx context.Context, hash, key, certificateFile string, useKeyID bool) (*signfile.Signer, func() error, error) {
+	private, err := keys.Open(ctx, key, keys.PINFromEnv(pinVariable))
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", key, err)
+	}
+	signer, err := newSigner(private, hash, certificateFile, useKeyID)
+	if err != nil {
+		private.Close()
+		return nil, nil, err
+	}
+	return signer, private.Close, nil
+}
+
+func newSigner(key keys.Key, hash, certificateFile string, useKeyID bool) (*signfile.Signer, error) {
+	cert, err := readCertificate(certificateFile)
+	if err != nil {
+		return nil, err
+	}
+	algorithm, err := digest.Lookup(hash)
+	if err != nil {
+		return nil, err
+	}
+	signer, err := signfile.NewSigner(signfile.Options{Key: key, Certificate: cert, Digest: algorithm, UseKeyID: useKeyID})
+	return signer, about(certificateFile, err)
+}
+
+func readCertificate(path string) (*certificate.Certificate, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, certificate.MaxFileSize))
+	if err != nil {
+		return nil, err
+	}
+	cert, err := certificate.Read(data)
+	return cert, about(path, err)
+}
+
+// attach is -s: hash and certificate operands are not looked at.
+func (c *classic) attach(ctx context.Context, messageFile string) error {
+	module, err := os.Open(c.module)
+	if err != nil {
+		return err
+	}
+	defer module.Close()
+	message, err := os.Open(messageFile)
+	if err != nil {
+		return err
+	}
+	defer message.Close()
+	c.warnIfSigned(module)
+	return signfile.AttachFile(ctx, module, c.dest, message)
+}
+
+// warnIfSigned: sign-file signs a signed module again without a word, and the
+// kernel then looks at the last signature alone.
+func (c *classic) warnIfSigned(module *os.File) {
+	info, err := module.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return
+	}
+	if signed, err := modsig.HasMarker(module, info.Size()); err == nil && signed {
+		c.warn("%s: is signed already and gets a second signature (remove the first with sign-file strip)", c.module)
+	}
+}

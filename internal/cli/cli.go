@@ -1,0 +1,121 @@
+// Package cli is the command line: all flags, all printing and all exit codes.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// Exit codes of both faces.
+const (
+	exitOK        = 0
+	exitFailure   = 1
+	exitUsage     = 2
+	exitUndecided = 3 // verify alone: a path could not be read
+)
+
+// program is one run: its streams and its name, as the user called it.
+type program struct {
+	in, out, err *os.File
+	argv0        string
+}
+
+// Run chooses the face by the first argument, as no hash algorithm is called
+// like a subcommand, and returns the exit code.
+func Run(args []string, in, out, err *os.File) int {
+	p := &program{in: in, out: out, err: err, argv0: "sign-file"}
+	if len(args) > 0 {
+		p.argv0, args = args[0], args[1:]
+	}
+	ctx, finish := interruptible()
+	defer finish()
+	if len(args) > 0 && opensSecondFace(args[0]) {
+		return p.subcommand(ctx, args)
+	}
+	return p.classic(ctx, args)
+}
+
+// name is what messages start with: the last component of argv[0], as errx does.
+func (p *program) name() string { return filepath.Base(p.argv0) }
+
+// fail prints the one line that ends a failed run.
+func (p *program) fail(err error) int {
+	fmt.Fprintf(p.err, "%s: %s\n", p.name(), message(err))
+	return exitFailure
+}
+
+func (p *program) warn(format string, args ...any) {
+	fmt.Fprintf(p.err, "%s: warning: %s\n", p.name(), fmt.Sprintf(format, args...))
+}
+
+// message puts an error of package os into the form of all others, file first.
+func message(err error) string {
+	var pathErr *os.PathError
+	if errors.As(err, &pathErr) && err == error(pathErr) {
+		return fmt.Sprintf("%s: %v", pathErr.Path, pathErr.Err)
+	}
+	return err.Error()
+}
+
+// about names the file that an error is about.
+func about(file string, err error) error {
+	var pathErr *os.PathError
+	if err == nil || errors.As(err, &pathErr) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", file, err)
+}
+
+// interruptible makes SIGINT, SIGTERM and SIGHUP cancel the work, so that what it
+// has begun is cleaned up, and then end the process by that same signal, as
+// make and shells expect. Work that hangs in a system call (opening a pipe that
+// nobody reads) is not waited for longer than a second.
+func interruptible() (ctx context.Context, finish func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	die := func(s os.Signal) {
+		signal.Reset(s)
+		syscall.Kill(os.Getpid(), s.(syscall.Signal))
+		select {}
+	}
+	var got os.Signal
+	done := make(chan struct{})
+	go func() {
+		select {
+		case got = <-signals:
+			cancel()
+			time.Sleep(time.Second)
+			die(got)
+		case <-done:
+		}
+	}()
+	return ctx, func() {
+		if ctx.Err() != nil {
+			die(got)
+		}
+		close(done)
+	}
+}
+
+// readAll reads a file, or standard input for "-".
+func (p *program) readAll(path string, read func(io.Reader) ([]byte, error)) ([]byte, error) {
+	if path == "-" {
+		b, err := read(p.in)
+		return b, about("standard input", err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := read(f)
+	return b, about(path, err)
+}

@@ -1,0 +1,80 @@
+package signfile
+
+import (
+	"context"
+	"io"
+
+	modsig "sign-file/module_signature"
+)
+
+// bufferSize is the unit of reading and writing. Larger ones cost more in page
+// faults than they save in system calls.
+const bufferSize = 256 << 10
+
+// Sign copies a module from src to dst and appends its signature. When it fails
+// dst has a part of the module, or all of it, and no signature.
+func (s *Signer) Sign(ctx context.Context, dst io.Writer, src io.Reader) error {
+	h := s.options.Digest.New()
+	if _, err := pour(ctx, src, bufferSize, h, dst); err != nil {
+		return err
+	}
+	message, err := s.Message(h.Sum(nil))
+	if err != nil {
+		return err
+	}
+	return appendMessage(dst, message)
+}
+
+// Detach reads a module and returns its signature alone.
+func (s *Signer) Detach(ctx context.Context, src io.Reader) ([]byte, error) {
+	h := s.options.Digest.New()
+	if _, err := pour(ctx, src, bufferSize, h); err != nil {
+		return nil, err
+	}
+	return s.Message(h.Sum(nil))
+}
+
+// Append returns message followed by its trailer: all that a signed module has
+// behind its content.
+func Append(message []byte) ([]byte, error) {
+	trailer, err := modsig.Trailer(int64(len(message)))
+	if err != nil {
+		return nil, err
+	}
+	return append(append([]byte(nil), message...), trailer...), nil
+}
+
+func appendMessage(dst io.Writer, message []byte) error {
+	block, err := Append(message)
+	if err != nil {
+		return err
+	}
+	_, err = dst.Write(block)
+	return err
+}
+
+// pour reads all of src into every writer and returns how much there was. Unlike
+// io.Copy it lets no writer choose its own way (and buffer), and it can be
+// cancelled.
+func pour(ctx context.Context, src io.Reader, size int, to ...io.Writer) (int64, error) {
+	buf := make([]byte, size)
+	var total int64
+	for {
+		if err := ctx.Err(); err != nil {
+			return total, err
+		}
+		n, err := src.Read(buf)
+		for _, w := range to {
+			if _, err := w.Write(buf[:n]); err != nil {
+				return total, err
+			}
+		}
+		total += int64(n)
+		if err == io.EOF {
+			return total, nil
+		}
+		if err != nil {
+			return total, err
+		}
+	}
+}
