@@ -33,7 +33,7 @@ func (s *Signer) SignFile(ctx context.Context, module *os.File, dest, message st
 	}
 	var files []*atomicfile.File
 	if message != "" {
-		p7s, err := writeWhole(message, der)
+		p7s, err := atomicfile.Prepare(message, der)
 		if err != nil {
 			return err
 		}
@@ -59,7 +59,7 @@ func (s *Signer) DetachFile(ctx context.Context, module *os.File, path string) e
 	if err != nil {
 		return named(module, err)
 	}
-	return commitWhole(path, der)
+	return atomicfile.WriteFile(path, der)
 }
 
 // DetachBlockFile is DetachFile with the trailer behind the message: what
@@ -73,7 +73,7 @@ func (s *Signer) DetachBlockFile(ctx context.Context, module *os.File, path stri
 	if err != nil {
 		return err
 	}
-	return commitWhole(path, block)
+	return atomicfile.WriteFile(path, block)
 }
 
 // AttachFile appends a finished PKCS#7 message and its trailer to a copy of the
@@ -189,31 +189,6 @@ func (j *job) discard() {
 	if j.out != nil {
 		j.out.Discard()
 	}
-}
-
-// writeWhole prepares a small file; committing it is the caller's.
-func writeWhole(path string, content []byte) (*atomicfile.File, error) {
-	target, err := atomicfile.Follow(path)
-	if err != nil {
-		return nil, err
-	}
-	f, err := target.Create()
-	if err != nil {
-		return nil, err
-	}
-	if _, err := f.Write(content); err != nil {
-		f.Discard()
-		return nil, err
-	}
-	return f, nil
-}
-
-func commitWhole(path string, content []byte) error {
-	f, err := writeWhole(path, content)
-	if err != nil {
-		return err
-	}
-	return f.Commit()
 }
 
 // named puts the file's name before an error that lacks it.

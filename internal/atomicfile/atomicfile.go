@@ -185,3 +185,29 @@ func (f *File) Discard() {
 		f.temp = ""
 	}
 }
+
+// WriteFile writes content to the file that open(2) would reach by path.
+func WriteFile(path string, content []byte) error {
+	f, err := Prepare(path, content)
+	if err != nil {
+		return err
+	}
+	return f.Commit()
+}
+
+// Prepare is WriteFile but for the Commit, which is the caller's.
+func Prepare(path string, content []byte) (*File, error) {
+	target, err := Follow(path)
+	if err != nil {
+		return nil, err
+	}
+	f, err := target.Create()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := f.Write(content); err != nil {
+		f.Discard()
+		return nil, err
+	}
+	return f, nil
+}

@@ -1,7 +1,175 @@
 package cli
 
-import "context"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
 
-func opensSecondFace(string) bool { return false }
+	"github.com/urfave/cli/v2"
+)
 
-func (p *program) subcommand(context.Context, []string) int { return exitUsage }
+// opensSecondFace tells whether the first argument is one that the kernel's
+// sign-file could do nothing with: a subcommand is no hash algorithm.
+func opensSecondFace(first string) bool {
+	return slices.Contains([]string{"map", "verify", "inspect", "strip", "extract", "help", "--help", "--version"}, first)
+}
+
+// errUsage marks an error of the command line itself: exit code 2.
+var errUsage = errors.New("see --help")
+
+func usagef(format string, args ...any) error {
+	return fmt.Errorf("%s (%w)", fmt.Sprintf(format, args...), errUsage)
+}
+
+// exitError ends a run whose answers are printed already.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("exit %d", int(e)) }
+
+// subcommand runs the second face.
+func (p *program) subcommand(ctx context.Context, args []string) int {
+	app := p.app()
+	err := app.RunContext(ctx, append([]string{app.Name}, orderFlags(app.Commands, args)...))
+	var exit exitError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &exit):
+		return int(exit)
+	case errors.Is(err, errUsage):
+		p.fail(err)
+		return exitUsage
+	}
+	return p.fail(err)
+}
+
+func (p *program) app() *cli.App {
+	app := &cli.App{
+		Name:  "sign-file",
+		Usage: "sign kernel modules and BPF map values",
+		UsageText: "sign-file [-dpk] <hash algo> <key> <x509> <module> [<dest>]\n" +
+			"sign-file -s <raw sig> <hash algo> <x509> <module> [<dest>]\n" +
+			"sign-file <command> [flags] <operands>",
+		Version:   version(),
+		Writer:    p.out,
+		ErrWriter: p.err,
+		Commands: []*cli.Command{
+			p.mapCommand(),
+			p.verifyCommand(),
+			p.inspectCommand(),
+			p.stripCommand(),
+			p.extractCommand(),
+		},
+		HideHelpCommand:           true,
+		DisableSliceFlagSeparator: true, // a comma may stand in a file's name
+		ExitErrHandler:            func(*cli.Context, error) {},
+		Action:                    noSuchCommand,
+		OnUsageError:              onUsageError,
+	}
+	for _, c := range app.Commands {
+		finishCommand(c)
+	}
+	return app
+}
+
+// finishCommand gives a command what all of them have.
+func finishCommand(c *cli.Command) {
+	c.OnUsageError = onUsageError
+	c.HideHelpCommand = true
+	for _, sub := range c.Subcommands {
+		finishCommand(sub)
+	}
+	if c.Action == nil {
+		c.Action = noSuchCommand
+	}
+}
+
+func onUsageError(_ *cli.Context, err error, _ bool) error { return usagef("%v", err) }
+
+func noSuchCommand(c *cli.Context) error {
+	if c.Args().First() == "help" {
+		return cli.ShowSubcommandHelp(c)
+	}
+	if c.Args().Len() == 0 {
+		return usagef("%s: no command named", c.Command.HelpName)
+	}
+	return usagef("no command %q", c.Args().First())
+}
+
+// orderFlags puts flags before operands, where urfave/cli/v2 looks for them: a
+// later one would be an operand to it. What follows "--" stays an operand.
+func orderFlags(commands []*cli.Command, args []string) []string {
+	var words []string
+	var flags []cli.Flag
+	for len(args) > 0 {
+		i := slices.IndexFunc(commands, func(c *cli.Command) bool { return c.HasName(args[0]) })
+		if i < 0 {
+			break
+		}
+		words, args = append(words, args[0]), args[1:]
+		flags, commands = commands[i].Flags, commands[i].Subcommands
+	}
+	var operands []string
+	for i := 0; i < len(args); i++ {
+		arg := args[i]
+		if arg == "--" {
+			operands = append(operands, args[i+1:]...)
+			break
+		}
+		if len(arg) < 2 || arg[0] != '-' {
+			operands = append(operands, arg)
+			continue
+		}
+		words = append(words, arg)
+		if takesValue(flags, arg) && i+1 < len(args) {
+			i++
+			words = append(words, args[i])
+		}
+	}
+	if len(operands) == 0 {
+		return words
+	}
+	return append(append(words, "--"), operands...)
+}
+
+// takesValue reports whether the argument is a flag whose value is the next one.
+func takesValue(flags []cli.Flag, arg string) bool {
+	name := arg[1:]
+	if name[0] == '-' {
+		name = name[1:]
+	}
+	for _, flag := range flags {
+		if _, isBool := flag.(*cli.BoolFlag); !isBool && slices.Contains(flag.Names(), name) {
+			return true
+		}
+	}
+	return false
+}
+
+// operands returns the operands of a command, or an error if their number is off.
+func operands(c *cli.Context, least, most int) ([]string, error) {
+	args := c.Args().Slice()
+	if len(args) < least || len(args) > most {
+		return nil, usagef("%d operands, want %s", len(args), c.Command.ArgsUsage)
+	}
+	return args, nil
+}
+
+// version is what the Go build recorded: the module's version, or the commit.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return s.Value
+		}
+	}
+	return "devel"
+}

@@ -1,0 +1,166 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+
+	"sign-file/certificate"
+	"sign-file/cms"
+	"sign-file/digest"
+	"sign-file/keyring"
+	modsig "sign-file/module_signature"
+	"sign-file/verdict"
+)
+
+// The JSON objects of verify and inspect. Field names are stable.
+
+// signerReport is one signer of a message.
+type signerReport struct {
+	Issuer        string `json:"issuer,omitempty"`
+	Serial        string `json:"serial,omitempty"`
+	KeyID         string `json:"key_id,omitempty"`
+	Hash          string `json:"hash"`
+	Algorithm     string `json:"algorithm"`
+	SignatureSize int    `json:"signature_size"`
+	Attributes    bool   `json:"signed_attributes,omitempty"`
+	// What only the trusted certificate tells.
+	Subject string `json:"subject,omitempty"`
+	Key     string `json:"key,omitempty"`
+}
+
+func reportSigner(s cms.Signer) signerReport {
+	r := signerReport{
+		Hash:          s.Digest.OID.String(),
+		SignatureSize: len(s.Signature),
+		Attributes:    s.SignedAttributes != nil,
+	}
+	if s.ID.ByKeyID() {
+		r.KeyID = certificate.FormatKeyID(s.ID.SubjectKeyID)
+	} else {
+		r.Issuer, r.Serial = certificate.FormatName(s.ID.Issuer), certificate.FormatSerial(s.ID.Serial)
+	}
+	if a := digest.ByOID(s.Digest.OID); a != nil {
+		r.Hash = a.Name()
+	}
+	switch {
+	case s.Algorithm.OID.Equal(cms.OIDRSA):
+		r.Algorithm = fmt.Sprintf("RSA-%d", 8*len(s.Signature))
+	case digest.ByECDSAOID(s.Algorithm.OID) != nil:
+		r.Algorithm = "ECDSA"
+	default:
+		r.Algorithm = s.Algorithm.OID.String()
+	}
+	return r
+}
+
+func reportVerified(s keyring.Signer) signerReport {
+	r := reportSigner(s.Info)
+	r.Subject = certificate.FormatName(s.Certificate.Subject)
+	if key, err := s.Certificate.PublicKey(); err == nil {
+		r.Key = certificate.KeyName(key)
+	}
+	return r
+}
+
+// who names the signer in a line for people.
+func (r signerReport) who() string {
+	if r.KeyID != "" {
+		return "key identifier " + r.KeyID
+	}
+	return fmt.Sprintf("%s, serial %s", r.Issuer, r.Serial)
+}
+
+// verdictReport is what verify says of one file.
+type verdictReport struct {
+	File     string         `json:"file"`
+	Accepted bool           `json:"accepted"`
+	DataSize int64          `json:"data_size,omitempty"`
+	Signers  []signerReport `json:"signers,omitempty"`
+	Errno    string         `json:"errno,omitempty"`
+	Number   int            `json:"errno_number,omitempty"`
+	Function string         `json:"function,omitempty"`
+	Reason   string         `json:"reason,omitempty"`
+	Error    string         `json:"error,omitempty"` // why there is no verdict
+}
+
+// refuse fills in a refusal. It returns false for an error that is none: then
+// the file could not be judged.
+func (r *verdictReport) refuse(err error) bool {
+	var refusal *verdict.Refusal
+	switch {
+	case errors.As(err, &refusal):
+		r.Errno, r.Number = refusal.Name(), int(refusal.Errno)
+		r.Function, r.Reason = refusal.Func, refusal.Reason
+	case errors.Is(err, modsig.ErrUnsigned):
+		r.Errno, r.Number = "ENODATA", int(syscall.ENODATA)
+		r.Function, r.Reason = "module_sig_check", modsig.ErrUnsigned.Error()
+	default:
+		return false
+	}
+	return true
+}
+
+// print prints the verdict as one line for people.
+func (r verdictReport) print(p *program) error {
+	if !r.Accepted {
+		return p.printf("%s: refused: %s (%s from %s)\n", r.File, r.Reason, r.Errno, r.Function)
+	}
+	s := r.Signers[0]
+	return p.printf("%s: verified: %d bytes signed by %s (%s, %s)\n", r.File, r.DataSize, s.who(), s.Hash, s.Key)
+}
+
+// messageReport is what inspect says of one signature.
+type messageReport struct {
+	Size         int64          `json:"size"`
+	ContentSize  int64          `json:"content_size"`
+	Version      int            `json:"version,omitempty"`
+	Certificates bool           `json:"certificates,omitempty"`
+	Signers      []signerReport `json:"signers,omitempty"`
+	Error        string         `json:"error,omitempty"`
+}
+
+func reportMessage(der []byte, size, contentSize int64) messageReport {
+	r := messageReport{Size: size, ContentSize: contentSize}
+	signed, err := cms.Parse(der)
+	if err != nil {
+		r.Error = err.Error()
+		return r
+	}
+	r.Version, r.Certificates = signed.Version, signed.Certificates != nil
+	for _, s := range signed.Signers {
+		r.Signers = append(r.Signers, reportSigner(s))
+	}
+	return r
+}
+
+func (r messageReport) print(p *program, indent string) error {
+	line := func(name, format string, args ...any) error {
+		return p.printf("%s%-12s %s\n", indent, name, fmt.Sprintf(format, args...))
+	}
+	errs := []error{line("content", "%d bytes", r.ContentSize), line("signature", "%d bytes of PKCS#7", r.Size)}
+	for _, s := range r.Signers {
+		errs = append(errs, line("signer", "%s", s.who()), line("hash", "%s", s.Hash),
+			line("key type", "%s, signature value of %d bytes", s.Algorithm, s.SignatureSize))
+		if s.Attributes {
+			errs = append(errs, line("attributes", "signed (refused for modules)"))
+		}
+	}
+	if r.Error != "" {
+		errs = append(errs, line("malformed", "%s", r.Error))
+	}
+	return errors.Join(errs...)
+}
+
+// readMessage reads the PKCS#7 message behind the content, as far as the kernel
+// would: cms.Parse refuses what is longer.
+func readMessage(f *os.File, layout modsig.Layout) ([]byte, error) {
+	b := make([]byte, min(layout.SignatureSize(), cms.MaxSize+1))
+	_, err := f.ReadAt(b, layout.ContentSize)
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF // it shrank since
+	}
+	return b, about(f.Name(), err)
+}

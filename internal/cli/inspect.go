@@ -1,0 +1,102 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/urfave/cli/v2"
+
+	modsig "sign-file/module_signature"
+)
+
+func (p *program) inspectCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "inspect",
+		Usage:     "show the signatures of modules, outermost first, without verifying them",
+		ArgsUsage: "<module>...",
+		Flags:     []cli.Flag{jsonFlag},
+		Action:    p.inspect,
+	}
+}
+
+// moduleReport is what inspect says of one file.
+type moduleReport struct {
+	File       string          `json:"file"`
+	Size       int64           `json:"size"`
+	Signatures []messageReport `json:"signatures"`
+	Error      string          `json:"error,omitempty"`
+}
+
+func (p *program) inspect(c *cli.Context) error {
+	if c.Args().Len() == 0 {
+		return usagef("no module to inspect")
+	}
+	exit := exitOK
+	for _, path := range c.Args().Slice() {
+		report, err := inspectModule(path)
+		if err != nil {
+			exit = p.fail(err)
+			continue
+		}
+		if c.Bool("json") {
+			err = p.writeJSON(report)
+		} else {
+			err = report.print(p)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if exit != exitOK {
+		return exitError(exit)
+	}
+	return nil
+}
+
+// inspectModule walks from the outermost signature to the innermost.
+func inspectModule(path string) (*moduleReport, error) {
+	f, size, err := openModule(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	report := &moduleReport{File: path, Size: size, Signatures: []messageReport{}}
+	for {
+		layout, err := modsig.Find(io.NewSectionReader(f, 0, size), size)
+		if errors.Is(err, modsig.ErrUnsigned) {
+			return report, nil
+		}
+		if err != nil {
+			report.Error = err.Error()
+			return report, nil
+		}
+		message, err := readMessage(f, layout)
+		if err != nil {
+			return nil, err
+		}
+		report.Signatures = append(report.Signatures, reportMessage(message, layout.SignatureSize(), layout.ContentSize))
+		size = layout.ContentSize
+	}
+}
+
+func (r *moduleReport) print(p *program) error {
+	state := "not signed"
+	switch {
+	case len(r.Signatures) == 1:
+		state = "signed"
+	case len(r.Signatures) > 1:
+		state = fmt.Sprintf("signed %d times; the kernel looks at the first listed alone", len(r.Signatures))
+	}
+	errs := []error{p.printf("%s: %d bytes, %s\n", r.File, r.Size, state)}
+	for i, s := range r.Signatures {
+		if i > 0 {
+			errs = append(errs, p.printf("  below it:\n"))
+		}
+		errs = append(errs, s.print(p, "  "))
+	}
+	if r.Error != "" {
+		errs = append(errs, p.printf("  %-12s %s\n", "malformed", r.Error))
+	}
+	return errors.Join(errs...)
+}

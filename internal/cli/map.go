@@ -1,0 +1,242 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+
+	"github.com/urfave/cli/v2"
+
+	"sign-file/digest"
+	"sign-file/keyring"
+	"sign-file/mapvalue"
+)
+
+func (p *program) mapCommand() *cli.Command {
+	valueFlags := []cli.Flag{
+		&cli.StringFlag{Name: "tail", Usage: "put the bytes of `FILE` behind the signature, unverified"},
+		&cli.IntFlag{Name: "value-size", Usage: "pad with zeros to `N` bytes, the map's value size"},
+		&cli.StringFlag{Name: "format", Value: formatRaw, Usage: "`raw`, hex (for bpftool) or c (an array)"},
+	}
+	return &cli.Command{
+		Name:  "map",
+		Usage: "make, check and take apart signed BPF map values",
+		Description: "A signed map value is [be32 size][data][signature][unverified tail]; - is standard\n" +
+			"input or output.",
+		Subcommands: []*cli.Command{
+			{
+				Name: "sign", Usage: "sign data and make a map value of it",
+				ArgsUsage: "<hash algo> <key> <x509> <data> [<value>]",
+				Flags:     append([]cli.Flag{&cli.BoolFlag{Name: "k", Usage: "name the signer by subject key identifier"}}, valueFlags...),
+				Action:    p.mapSign,
+			},
+			{
+				Name: "wrap", Usage: "make a map value of a file that is signed already",
+				ArgsUsage: "<signed file> [<value>]",
+				Flags:     valueFlags,
+				Action:    p.mapWrap,
+			},
+			{
+				Name: "verify", Usage: "check a map value as bpf_map_verify_value_sig does",
+				ArgsUsage: "<value>...",
+				Flags:     []cli.Flag{trustedFlag, jsonFlag},
+				Action:    p.mapVerify,
+			},
+			{
+				Name: "inspect", Usage: "show the parts of a map value, without verifying it",
+				ArgsUsage: "<value>",
+				Flags:     []cli.Flag{jsonFlag},
+				Action:    p.mapInspect,
+			},
+			{
+				Name: "size", Usage: "print the verified data size as bpf_map_verified_data_size gives it",
+				ArgsUsage: "<value>",
+				Action:    p.mapSize,
+			},
+			{
+				Name: "extract", Usage: "write a part of a map value: its data (the default)",
+				ArgsUsage: "<value> [<file>]",
+				Flags: []cli.Flag{
+					&cli.BoolFlag{Name: "data", Usage: "the data"},
+					&cli.BoolFlag{Name: "signature", Usage: "the PKCS#7 message, DER"},
+					&cli.BoolFlag{Name: "tail", Usage: "what stands behind the signature, padding included"},
+					&cli.BoolFlag{Name: "signed", Usage: "data and signature: a file as sign-file makes it"},
+				},
+				Action: p.mapExtract,
+			},
+		},
+	}
+}
+
+func (p *program) mapSign(c *cli.Context) error {
+	args, err := operands(c, 4, 5)
+	if err != nil {
+		return err
+	}
+	data, err := p.readAll(args[3], mapvalue.Read)
+	if err != nil {
+		return err
+	}
+	if len(data) == 0 {
+		return about(args[3], mapvalue.ErrEmptyData)
+	}
+	signer, closeKey, err := openSigner(c.Context, args[0], args[1], args[2], c.Bool("k"))
+	if err != nil {
+		return err
+	}
+	defer closeKey()
+	var signed bytes.Buffer
+	if err := signer.Sign(c.Context, &signed, bytes.NewReader(data)); err != nil {
+		return about(args[3], err)
+	}
+	return p.writeValue(c, args[3], signed.Bytes(), output(args, 4))
+}
+
+func (p *program) mapWrap(c *cli.Context) error {
+	args, err := operands(c, 1, 2)
+	if err != nil {
+		return err
+	}
+	signed, err := p.readAll(args[0], mapvalue.Read)
+	if err != nil {
+		return err
+	}
+	return p.writeValue(c, args[0], signed, output(args, 1))
+}
+
+// writeValue puts what is signed and the tail into a value, and writes it.
+func (p *program) writeValue(c *cli.Context, source string, signed []byte, path string) error {
+	var tail []byte
+	var err error
+	if name := c.String("tail"); name != "" {
+		if tail, err = p.readAll(name, mapvalue.Read); err != nil {
+			return err
+		}
+	}
+	size := c.Int("value-size")
+	if c.IsSet("value-size") && (size <= 0 || size > mapvalue.MaxSize) {
+		return usagef("--value-size %d: want 1 to %d", size, mapvalue.MaxSize)
+	}
+	value, err := mapvalue.Encode(signed, tail, size)
+	if err != nil {
+		return about(source, err)
+	}
+	text, err := format(value, c.String("format"))
+	if err != nil {
+		return err
+	}
+	return p.write(path, text, c.String("format") != formatRaw)
+}
+
+func (p *program) mapVerify(c *cli.Context) error {
+	ring, err := p.trustedRing(c)
+	if err != nil {
+		return err
+	}
+	return p.judge(c, func(path string, report *verdictReport) error {
+		raw, err := p.readAll(path, mapvalue.Read)
+		if err != nil {
+			return err
+		}
+		value, err := mapvalue.Decode(raw)
+		if err != nil {
+			return err
+		}
+		signers, err := ring.Verify(value.Message, keyring.MapValue, func(a *digest.Algorithm) ([]byte, error) {
+			h := a.New()
+			h.Write(value.Data)
+			return h.Sum(nil), nil
+		})
+		if err == nil {
+			report.accept(signers, int64(len(value.Data)))
+		}
+		return err
+	})
+}
+
+// valueReport is what map inspect says.
+type valueReport struct {
+	File       string        `json:"file"`
+	Size       int           `json:"size"`
+	SignedSize int           `json:"signed_size"`
+	DataSize   int           `json:"data_size"`
+	TailSize   int           `json:"tail_size"`
+	ZeroTail   bool          `json:"tail_is_zero"`
+	Signature  messageReport `json:"signature"`
+}
+
+func (p *program) mapInspect(c *cli.Context) error {
+	raw, value, err := p.readValue(c)
+	if err != nil {
+		return err
+	}
+	r := valueReport{
+		File: c.Args().First(), Size: len(raw), SignedSize: len(value.Signed), DataSize: len(value.Data),
+		TailSize: len(value.Tail), ZeroTail: len(bytes.Trim(value.Tail, "\x00")) == 0,
+		Signature: reportMessage(value.Message, int64(len(value.Message)), int64(len(value.Data))),
+	}
+	if c.Bool("json") {
+		return p.writeJSON(r)
+	}
+	tail := "unverified"
+	if r.ZeroTail {
+		tail = "all zero"
+	}
+	return errors.Join(
+		p.printf("%s: map value of %d bytes, %d of them signed data and signature\n", r.File, r.Size, r.SignedSize),
+		r.Signature.print(p, "  "),
+		p.printf("  %-12s %d bytes, %s\n", "tail", r.TailSize, tail))
+}
+
+func (p *program) mapSize(c *cli.Context) error {
+	_, value, err := p.readValue(c)
+	if err != nil {
+		return err
+	}
+	return p.printf("%d\n", len(value.Data))
+}
+
+func (p *program) mapExtract(c *cli.Context) error {
+	if _, err := operands(c, 1, 2); err != nil {
+		return err
+	}
+	var chosen []string
+	for _, part := range []string{"data", "signature", "tail", "signed"} {
+		if c.Bool(part) {
+			chosen = append(chosen, part)
+		}
+	}
+	if len(chosen) > 1 {
+		return usagef("--%s and --%s exclude each other", chosen[0], chosen[1])
+	}
+	raw, err := p.readAll(c.Args().First(), mapvalue.Read)
+	if err != nil {
+		return err
+	}
+	value, err := mapvalue.Decode(raw)
+	if err != nil {
+		return about(c.Args().First(), err)
+	}
+	part := value.Data
+	switch {
+	case c.Bool("signature"):
+		part = value.Message
+	case c.Bool("tail"):
+		part = value.Tail
+	case c.Bool("signed"):
+		part = value.Signed
+	}
+	return p.write(output(c.Args().Slice(), 1), part, false)
+}
+
+func (p *program) readValue(c *cli.Context) ([]byte, *mapvalue.Value, error) {
+	args, err := operands(c, 1, 1)
+	if err != nil {
+		return nil, nil, err
+	}
+	raw, err := p.readAll(args[0], mapvalue.Read)
+	if err != nil {
+		return nil, nil, err
+	}
+	value, err := mapvalue.Decode(raw)
+	return raw, value, about(args[0], err)
+}

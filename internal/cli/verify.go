@@ -1,0 +1,149 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"sign-file/digest"
+	"sign-file/keyring"
+	modsig "sign-file/module_signature"
+)
+
+var (
+	jsonFlag    = &cli.BoolFlag{Name: "json", Usage: "print one JSON object a file"}
+	trustedFlag = &cli.StringSliceFlag{Name: "trusted", Usage: "trust the certificates of `FILE` (PEM or DER) or directory; may be repeated"}
+)
+
+func (p *program) verifyCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "verify",
+		Usage:     "check signed modules against trusted certificates",
+		ArgsUsage: "<module>...",
+		Description: "Exit code 0 when every module verifies, 1 when one is refused,\n" +
+			"3 when none is refused but one could not be read.",
+		Flags:  []cli.Flag{trustedFlag, jsonFlag},
+		Action: p.verify,
+	}
+}
+
+func (p *program) verify(c *cli.Context) error {
+	ring, err := p.trustedRing(c)
+	if err != nil {
+		return err
+	}
+	return p.judge(c, func(path string, report *verdictReport) error {
+		return verifyModule(path, ring, report)
+	})
+}
+
+// judge has every operand judged and printed, whatever becomes of the others.
+func (p *program) judge(c *cli.Context, one func(path string, report *verdictReport) error) error {
+	if c.Args().Len() == 0 {
+		return usagef("nothing to verify: want %s", c.Command.ArgsUsage)
+	}
+	exit := exitOK
+	for _, path := range c.Args().Slice() {
+		report := verdictReport{File: path}
+		if err := one(path, &report); err != nil && !report.refuse(err) {
+			p.fail(err)
+			report.Error = message(err)
+		}
+		switch {
+		case report.Error != "" && exit == exitOK:
+			exit = exitUndecided
+		case report.Error == "" && !report.Accepted:
+			exit = exitFailure
+		}
+		if err := p.printReport(c, report); err != nil {
+			return err
+		}
+	}
+	if exit != exitOK {
+		return exitError(exit)
+	}
+	return nil
+}
+
+func (p *program) printReport(c *cli.Context, report verdictReport) error {
+	if c.Bool("json") {
+		return p.writeJSON(report)
+	}
+	if report.Error != "" {
+		return nil // standard error has it
+	}
+	return report.print(p)
+}
+
+func (p *program) trustedRing(c *cli.Context) (*keyring.Ring, error) {
+	paths := c.StringSlice("trusted")
+	if len(paths) == 0 {
+		return nil, usagef("no --trusted certificate")
+	}
+	var ring keyring.Ring
+	if err := ring.Load(paths...); err != nil {
+		p.fail(err)
+		return nil, exitError(exitUndecided)
+	}
+	return &ring, nil
+}
+
+func verifyModule(path string, ring *keyring.Ring, report *verdictReport) error {
+	f, layout, err := openSigned(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	message, err := readMessage(f, layout)
+	if err != nil {
+		return err
+	}
+	signers, err := ring.Verify(message, keyring.Module, func(a *digest.Algorithm) ([]byte, error) {
+		h := a.New()
+		_, err := io.Copy(h, io.NewSectionReader(f, 0, layout.ContentSize))
+		return h.Sum(nil), about(path, err)
+	})
+	if err != nil {
+		return err
+	}
+	report.accept(signers, layout.ContentSize)
+	return nil
+}
+
+func (r *verdictReport) accept(signers []keyring.Signer, size int64) {
+	r.Accepted, r.DataSize = true, size
+	for _, s := range signers {
+		r.Signers = append(r.Signers, reportVerified(s))
+	}
+}
+
+// openSigned opens a module and finds its outermost signature.
+func openSigned(path string) (*os.File, modsig.Layout, error) {
+	f, size, err := openModule(path)
+	if err != nil {
+		return nil, modsig.Layout{}, err
+	}
+	layout, err := modsig.Find(f, size)
+	if err != nil {
+		f.Close()
+		return nil, layout, fmt.Errorf("%s: %w", path, err)
+	}
+	return f, layout, nil
+}
+
+func openModule(path string) (*os.File, int64, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, 0, fmt.Errorf("%s: not a regular file", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	return f, info.Size(), nil
+}
