@@ -179,6 +179,9 @@ func (j *job) writeDirect(ctx context.Context, h io.Writer) error {
 }
 
 func (j *job) pour(ctx context.Context, to ...io.Writer) error {
+	if j.out == nil || !j.out.Named() {
+		ctx = context.WithoutCancel(ctx) // dying on the spot leaves nothing behind
+	}
 	// One byte more than the module, so that the end is seen in the same read.
 	size := int(min(j.size+1, bufferSize))
 	_, err := pour(ctx, j.module, size, to...)

@@ -60,6 +60,10 @@ func temporaryName(dir string) string {
 	return filepath.Join(dir, ".sign-file-"+hex.EncodeToString(random[:]))
 }
 
+// Named reports whether the unfinished file can be seen, and stays behind if the
+// process is killed now.
+func (f *File) Named() bool { return f.temp != "" }
+
 func (f *File) procPath() string { return fmt.Sprintf("/proc/self/fd/%d", f.file.Fd()) }
 
 // Write implements io.Writer.

@@ -2,15 +2,11 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
-	"time"
 )
 
 // Exit codes of both faces.
@@ -34,8 +30,8 @@ func Run(args []string, in, out, err *os.File) int {
 	if len(args) > 0 {
 		p.argv0, args = args[0], args[1:]
 	}
-	ctx, finish := interruptible()
-	defer finish()
+	ctx := newInterruptible()
+	defer ctx.finish()
 	if len(args) > 0 && opensSecondFace(args[0]) {
 		return p.subcommand(ctx, args)
 	}
@@ -71,38 +67,6 @@ func about(file string, err error) error {
 		return err
 	}
 	return fmt.Errorf("%s: %w", file, err)
-}
-
-// interruptible makes SIGINT, SIGTERM and SIGHUP cancel the work, so that what it
-// has begun is cleaned up, and then end the process by that same signal, as
-// make and shells expect. Work that hangs in a system call (opening a pipe that
-// nobody reads) is not waited for longer than a second.
-func interruptible() (ctx context.Context, finish func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	die := func(s os.Signal) {
-		signal.Reset(s)
-		syscall.Kill(os.Getpid(), s.(syscall.Signal))
-		select {}
-	}
-	var got os.Signal
-	done := make(chan struct{})
-	go func() {
-		select {
-		case got = <-signals:
-			cancel()
-			time.Sleep(time.Second)
-			die(got)
-		case <-done:
-		}
-	}()
-	return ctx, func() {
-		if ctx.Err() != nil {
-			die(got)
-		}
-		close(done)
-	}
 }
 
 // readAll reads a file, or standard input for "-".

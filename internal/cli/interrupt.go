@@ -1,0 +1,69 @@
+package cli
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// interruptible is a context that SIGINT, SIGTERM and SIGHUP cancel, so that what
+// the work has begun is cleaned up before the process dies of that same signal,
+// as make and shells expect. It starts to listen when it is first asked, since
+// that costs a short run a twentieth of its time, and files without a name,
+// which is nearly all, need no cleaning up.
+type interruptible struct {
+	context.Context
+	cancel context.CancelFunc
+	listen func()
+	got    chan os.Signal // holds the signal that came
+}
+
+func newInterruptible() *interruptible {
+	c := &interruptible{got: make(chan os.Signal, 1)}
+	c.Context, c.cancel = context.WithCancel(context.Background())
+	c.listen = sync.OnceFunc(c.start)
+	return c
+}
+
+// Err implements context.Context.
+func (c *interruptible) Err() error {
+	c.listen()
+	return c.Context.Err()
+}
+
+// Done implements context.Context.
+func (c *interruptible) Done() <-chan struct{} {
+	c.listen()
+	return c.Context.Done()
+}
+
+func (c *interruptible) start() {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		s := <-signals
+		c.got <- s
+		c.cancel()
+		// Work that hangs in a system call is not waited for.
+		time.Sleep(time.Second)
+		die(s)
+	}()
+}
+
+// finish ends the process if a signal asked for it.
+func (c *interruptible) finish() {
+	select {
+	case s := <-c.got:
+		die(s)
+	default:
+	}
+}
+
+func die(s os.Signal) {
+	signal.Reset(s)
+	syscall.Kill(os.Getpid(), s.(syscall.Signal))
+	select {}
+}
