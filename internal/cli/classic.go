@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -18,6 +19,8 @@ const usageLines = `Usage: scripts/sign-file [-dp] <hash algo> <key> <x509> <mod
        scripts/sign-file -s <raw sig> <hash algo> <x509> <module> [<dest>]
 `
 
+const kmodsignUsage = "Usage: kmodsign [-dpkD] <hash algo> <key> <x509> <module> [<dest>]\n"
+
 // pinVariable is where sign-file takes the passphrase or PIN from.
 const pinVariable = "KBUILD_SIGN_PIN"
 
@@ -25,12 +28,16 @@ const pinVariable = "KBUILD_SIGN_PIN"
 // (module, key, certificate, hash), same files, nothing on standard output.
 func (p *program) classic(ctx context.Context, args []string) int {
 	_, posix := os.LookupEnv("POSIXLY_CORRECT")
-	options, operands, bad := getopt(args, "sdpk", posix)
+	letters, usage := "sdpk", usageLines
+	if p.name() == "kmodsign" { // Ubuntu's fork of sign-file, which DKMS calls there
+		letters, usage = "dpkD", kmodsignUsage
+	}
+	options, operands, bad := getopt(args, letters, posix)
 	if bad != 0 {
 		fmt.Fprintf(p.err, "%s: invalid option -- '%c'\n", p.argv0, bad)
 	}
 	if bad != 0 || len(operands) < 4 || len(operands) > 5 {
-		io.WriteString(p.err, usageLines)
+		io.WriteString(p.err, usage)
 		return exitUsage
 	}
 	c := classic{program: p, module: operands[3]}
@@ -71,6 +78,11 @@ func (c *classic) sign(ctx context.Context, options map[byte]bool) error {
 
 	message := c.module + ".p7s"
 	switch {
+	case options['D'] && c.dest == "":
+		// kmodsign would put the bare signature in the module's place.
+		return errors.New("-D writes the signature alone: name a <dest> for it")
+	case options['D']:
+		return signer.DetachBlockFile(ctx, module, c.dest)
 	case options['d']:
 		return signer.DetachFile(ctx, module, message)
 	case options['p']:
