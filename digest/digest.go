@@ -3,8 +3,10 @@
 package digest
 
 import (
+	"bytes"
 	"crypto"
 	"encoding/asn1"
+	"errors"
 	"fmt"
 	"hash"
 	"slices"
@@ -64,6 +66,16 @@ func ByECDSAOID(oid asn1.ObjectIdentifier) *Algorithm {
 	return nil
 }
 
+// ByHash finds an algorithm by the standard library's number, or nil.
+func ByHash(h crypto.Hash) *Algorithm {
+	for _, a := range algorithms {
+		if h != 0 && a.hash == h {
+			return a
+		}
+	}
+	return nil
+}
+
 // Name returns the lower-case name that OpenSSL, the kernel and modinfo use.
 func (a *Algorithm) Name() string { return a.name }
 
@@ -98,4 +110,20 @@ func (a *Algorithm) DigestInfo(sum []byte) []byte {
 		b.AddASN1OctetString(sum) // digest OCTET STRING }
 	})
 	return b.BytesOrPanic()
+}
+
+// ParseDigestInfo is the way back: the algorithm of a DigestInfo that this package
+// knows, and the digest in it.
+func ParseDigestInfo(der []byte) (*Algorithm, []byte, error) {
+	for _, a := range algorithms {
+		size := a.New().Size()
+		if len(der) < size {
+			continue
+		}
+		sum := der[len(der)-size:]
+		if bytes.Equal(der, a.DigestInfo(sum)) {
+			return a, sum, nil
+		}
+	}
+	return nil, nil, errors.New("not a DigestInfo of a known hash algorithm")
 }

@@ -16,7 +16,8 @@ import (
 //
 // RSA keys are asked to sign a complete DigestInfo with crypto.Hash(0) as the
 // option: the one form in which every kind of source signs every hash right.
-// ECDSA keys are asked to sign a digest.
+// ECDSA keys are asked to sign a digest. Public is nil where only the certificate
+// can tell.
 type Key interface {
 	crypto.Signer
 	io.Closer
@@ -47,11 +48,14 @@ func PINFromEnv(name string) PINFunc {
 	}
 }
 
-// Open opens the key that a reference names: a file in PEM or DER. The error
-// doesn't repeat the reference.
+// Open opens the key that a reference names: a file in PEM or DER, or exec:COMMAND
+// (see execKey). The error doesn't repeat the reference.
 func Open(ctx context.Context, reference string, pin PINFunc) (Key, error) {
 	if strings.HasPrefix(reference, "pkcs11:") {
 		return nil, errors.New("PKCS#11 keys are not supported by this build")
+	}
+	if command, ok := strings.CutPrefix(reference, "exec:"); ok {
+		return openExec(ctx, command)
 	}
 	return openFile(reference, pin)
 }

@@ -18,7 +18,8 @@ import (
 // Options say how to sign.
 type Options struct {
 	// Key signs what package keys describes: a DigestInfo with crypto.Hash(0)
-	// for RSA, a digest for ECDSA.
+	// for RSA, a digest for ECDSA. Its Public may be nil where the key itself
+	// can't tell: then it is taken to be the certificate's.
 	Key         crypto.Signer
 	Certificate *certificate.Certificate
 	Digest      *digest.Algorithm
@@ -34,6 +35,7 @@ type Signer struct {
 	id        cms.SignerID
 	digest    cms.AlgorithmIdentifier
 	algorithm cms.AlgorithmIdentifier
+	rsa       bool
 }
 
 // NewSigner checks that key, certificate and hash go together.
@@ -42,14 +44,14 @@ func NewSigner(o Options) (*Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	own, ok := o.Key.Public().(interface{ Equal(crypto.PublicKey) bool })
-	if !ok || !own.Equal(public) {
+	if own := o.Key.Public(); own != nil && !samePublicKey(own, public) {
 		return nil, fmt.Errorf("the private key (%s) does not belong to the certificate (%s)",
-			certificate.KeyName(o.Key.Public()), certificate.KeyName(public))
+			certificate.KeyName(own), certificate.KeyName(public))
 	}
 	s := &Signer{options: o, digest: digestIdentifier(o.Digest)}
 	switch public.(type) {
 	case *rsa.PublicKey:
+		s.rsa = true
 		// RFC 3370, section 3.2, whatever the hash: sha256WithRSAEncryption
 		// and its like are refused by the kernel.
 		s.algorithm = cms.WithNull(cms.OIDRSA)
@@ -71,6 +73,11 @@ func NewSigner(o Options) (*Signer, error) {
 	return s, nil
 }
 
+func samePublicKey(a, b crypto.PublicKey) bool {
+	key, ok := a.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && key.Equal(b)
+}
+
 func digestIdentifier(a *digest.Algorithm) cms.AlgorithmIdentifier {
 	if a.NullParameters() {
 		return cms.WithNull(a.OID())
@@ -83,7 +90,7 @@ func digestIdentifier(a *digest.Algorithm) cms.AlgorithmIdentifier {
 // first, so that a key that errs silently ends in an error.
 func (s *Signer) Message(sum []byte) ([]byte, error) {
 	toSign, hash := sum, s.options.Digest.Hash()
-	if _, ok := s.options.Key.Public().(*rsa.PublicKey); ok {
+	if s.rsa {
 		toSign, hash = s.options.Digest.DigestInfo(sum), 0
 	}
 	signature, err := s.options.Key.Sign(rand.Reader, toSign, hash)
@@ -91,7 +98,7 @@ func (s *Signer) Message(sum []byte) ([]byte, error) {
 		return nil, fmt.Errorf("signing: %w", err)
 	}
 	if err := s.options.Certificate.CheckSignature(s.options.Digest, sum, signature); err != nil {
-		return nil, fmt.Errorf("the key made a wrong signature, so nothing was written: %w", err)
+		return nil, fmt.Errorf("the certificate does not verify the signature, so nothing was written: %w", err)
 	}
 	return cms.New(s.id, s.digest, s.algorithm, signature).Marshal()
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"errors"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -34,6 +35,12 @@ func (p *program) mapCommand() *cli.Command {
 				ArgsUsage: "<signed file> [<value>]",
 				Flags:     valueFlags,
 				Action:    p.mapWrap,
+			},
+			{
+				Name: "attach", Usage: "make a map value of data and a signature value that was made elsewhere",
+				ArgsUsage: "<data> [<value>]",
+				Flags:     slices.Concat(attachFlags, valueFlags),
+				Action:    p.mapAttach,
 			},
 			{
 				Name: "verify", Usage: "check a map value as bpf_map_verify_value_sig does",
@@ -72,23 +79,12 @@ func (p *program) mapSign(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	data, err := p.readAll(args[3], mapvalue.Read)
-	if err != nil {
-		return err
-	}
-	if len(data) == 0 {
-		return about(args[3], mapvalue.ErrEmptyData)
-	}
 	signer, closeKey, err := openSigner(c.Context, args[0], args[1], args[2], c.Bool("k"))
 	if err != nil {
 		return err
 	}
 	defer closeKey()
-	var signed bytes.Buffer
-	if err := signer.Sign(c.Context, &signed, bytes.NewReader(data)); err != nil {
-		return about(args[3], err)
-	}
-	return p.writeValue(c, args[3], signed.Bytes(), output(args, 4))
+	return p.signValue(c, signer, args[3], output(args, 4))
 }
 
 func (p *program) mapWrap(c *cli.Context) error {
