@@ -17,11 +17,44 @@ import (
 // message goes to that file too (sign-file -p). Each file is replaced whole, at
 // the end; on an error all are as they were.
 func (s *Signer) SignFile(ctx context.Context, module *os.File, dest, message string) error {
-	job, err := newJob(module, dest)
+	pending, err := s.PrepareFile(ctx, module, dest, message)
 	if err != nil {
 		return err
 	}
-	defer job.discard()
+	return pending.Commit()
+}
+
+// Pending is a signed file that is written but not in its place yet. It ends with
+// Commit or Discard.
+type Pending struct{ files []*atomicfile.File }
+
+// Commit puts the files in their places, all of them or none.
+func (p *Pending) Commit() error { return atomicfile.CommitAll(p.files...) }
+
+// Discard drops the files.
+func (p *Pending) Discard() {
+	for _, f := range p.files {
+		f.Discard()
+	}
+}
+
+// PrepareFile is SignFile but for the Commit.
+func (s *Signer) PrepareFile(ctx context.Context, module *os.File, dest, message string) (*Pending, error) {
+	job, err := newJob(module, dest)
+	if err != nil {
+		return nil, err
+	}
+	pending := &Pending{}
+	if err := s.run(ctx, job, pending, message); err != nil {
+		job.discard()
+		pending.Discard()
+		return nil, err
+	}
+	pending.files = append(pending.files, job.out)
+	return pending, nil
+}
+
+func (s *Signer) run(ctx context.Context, job *job, pending *Pending, message string) error {
 	h := s.options.Digest.New()
 	if err := job.read(ctx, h); err != nil {
 		return err
@@ -31,26 +64,21 @@ func (s *Signer) SignFile(ctx context.Context, module *os.File, dest, message st
 	if err != nil {
 		return err
 	}
-	var files []*atomicfile.File
 	if message != "" {
 		p7s, err := atomicfile.Prepare(message, der)
 		if err != nil {
 			return err
 		}
-		defer p7s.Discard()
-		files = append(files, p7s)
+		pending.files = append(pending.files, p7s)
 	}
 	again := s.options.Digest.New()
 	if err := job.writeDirect(ctx, again); err != nil {
 		return err
 	}
 	if job.direct() && !bytes.Equal(again.Sum(nil), sum) {
-		return fmt.Errorf("%s: changed while it was being signed", module.Name())
+		return fmt.Errorf("%s: changed while it was being signed", job.module.Name())
 	}
-	if err := appendMessage(job.out, der); err != nil {
-		return err
-	}
-	return atomicfile.CommitAll(append(files, job.out)...)
+	return appendMessage(job.out, der)
 }
 
 // DetachFile signs an open module and writes the PKCS#7 message alone to path.
