@@ -6,18 +6,28 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 
 	"sign-file/internal/atomicfile"
 	modsig "sign-file/module_signature"
 )
 
-// SignFile signs an open module into dest, or in place if dest is empty or the
-// name that the module was opened by. If message is not empty, the PKCS#7
-// message goes to that file too (sign-file -p). Each file is replaced whole, at
-// the end; on an error all are as they were.
-func (s *Signer) SignFile(ctx context.Context, module *os.File, dest, message string) error {
-	pending, err := s.PrepareFile(ctx, module, dest, message)
+// Output says where a signed module goes.
+type Output struct {
+	// Dest is the file to write; empty, or the name that the module was opened
+	// by, means in place.
+	Dest string
+	// Message, if not empty, is a file for the PKCS#7 message too (sign-file -p).
+	Message string
+	// Replace drops the signatures that the module has.
+	Replace bool
+}
+
+// SignFile signs an open module. Each file is replaced whole, at the end; on an
+// error all are as they were.
+func (s *Signer) SignFile(ctx context.Context, module *os.File, out Output) error {
+	pending, err := s.PrepareFile(ctx, module, out)
 	if err != nil {
 		return err
 	}
@@ -26,7 +36,10 @@ func (s *Signer) SignFile(ctx context.Context, module *os.File, dest, message st
 
 // Pending is a signed file that is written but not in its place yet. It ends with
 // Commit or Discard.
-type Pending struct{ files []*atomicfile.File }
+type Pending struct {
+	files []*atomicfile.File
+	dir   string // where they will be
+}
 
 // Commit puts the files in their places, all of them or none.
 func (p *Pending) Commit() error { return atomicfile.CommitAll(p.files...) }
@@ -39,13 +52,18 @@ func (p *Pending) Discard() {
 }
 
 // PrepareFile is SignFile but for the Commit.
-func (s *Signer) PrepareFile(ctx context.Context, module *os.File, dest, message string) (*Pending, error) {
-	job, err := newJob(module, dest)
+func (s *Signer) PrepareFile(ctx context.Context, module *os.File, out Output) (*Pending, error) {
+	job, err := newJob(module, out.Dest)
 	if err != nil {
 		return nil, err
 	}
-	pending := &Pending{}
-	if err := s.run(ctx, job, pending, message); err != nil {
+	if out.Replace {
+		if job.limit, err = contentSize(module, job.size); err != nil {
+			return nil, named(module, err)
+		}
+	}
+	pending := &Pending{dir: job.target.Dir()}
+	if err := s.run(ctx, job, pending, out.Message); err != nil {
 		job.discard()
 		pending.Discard()
 		return nil, err
@@ -137,12 +155,30 @@ func AttachFile(ctx context.Context, module *os.File, dest string, message *os.F
 	return job.out.Commit()
 }
 
-var errIsDir = errors.New("is a directory")
+var (
+	errIsDir  = errors.New("is a directory")
+	errDirect = errors.New("a compressed module goes to a regular file only")
+)
+
+// contentSize is the size of a module without any of its signatures.
+func contentSize(module io.ReaderAt, size int64) (int64, error) {
+	for {
+		layout, err := modsig.Find(io.NewSectionReader(module, 0, size), size)
+		if errors.Is(err, modsig.ErrUnsigned) {
+			return size, nil
+		}
+		if err != nil {
+			return 0, err
+		}
+		size = layout.ContentSize
+	}
+}
 
 // job is one module on its way to one file.
 type job struct {
 	module *os.File
-	size   int64
+	size   int64 // of the file, in bytes; 0 for those of /proc
+	limit  int64 // how much of it is signed: all, or what Replace leaves
 	target *atomicfile.Target
 	out    *atomicfile.File
 }
@@ -159,7 +195,7 @@ func newJob(module *os.File, dest string) (*job, error) {
 		// sign-file reads a module twice, and so fails here as well.
 		return nil, named(module, errors.New("not a regular file (only -d reads a module from a pipe)"))
 	}
-	j := &job{module: module, size: info.Size()}
+	j := &job{module: module, size: info.Size(), limit: math.MaxInt64}
 	if dest == "" || dest == module.Name() {
 		j.target, err = atomicfile.Entry(module.Name())
 		return j, err
@@ -196,9 +232,6 @@ func (j *job) writeDirect(ctx context.Context, h io.Writer) error {
 	if !j.direct() {
 		return nil
 	}
-	if _, err := j.module.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
 	var err error
 	if j.out, err = j.target.Create(); err != nil {
 		return err
@@ -212,7 +245,10 @@ func (j *job) pour(ctx context.Context, to ...io.Writer) error {
 	}
 	// One byte more than the module, so that the end is seen in the same read.
 	size := int(min(j.size+1, bufferSize))
-	_, err := pour(ctx, j.module, size, to...)
+	n, err := pour(ctx, io.NewSectionReader(j.module, 0, j.limit), size, to...)
+	if err == nil && n < j.limit && j.limit != math.MaxInt64 {
+		err = named(j.module, io.ErrUnexpectedEOF) // it shrank since
+	}
 	return err
 }
 

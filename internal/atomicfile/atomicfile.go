@@ -215,3 +215,17 @@ func Prepare(path string, content []byte) (*File, error) {
 	}
 	return f, nil
 }
+
+// Scratch opens a file without a name in the folder for temporary files.
+func Scratch() (*os.File, error) {
+	dir := os.TempDir()
+	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err == nil {
+		return os.NewFile(uintptr(fd), filepath.Join(dir, "scratch")), nil
+	}
+	f, err := os.CreateTemp(dir, "sign-file-")
+	if err == nil {
+		err = os.Remove(f.Name())
+	}
+	return f, err
+}

@@ -65,6 +65,9 @@ func Follow(path string) (*Target, error) {
 // Is reports whether the target is that file now, under whatever name.
 func (t *Target) Is(info os.FileInfo) bool { return t.model != nil && os.SameFile(t.model, info) }
 
+// Dir returns the directory that the file will be in.
+func (t *Target) Dir() string { return filepath.Dir(t.path) }
+
 // Direct reports whether Create opens the target itself, so that what is
 // written can't be taken back.
 func (t *Target) Direct() bool { return t.direct }

@@ -13,7 +13,7 @@ import (
 // opensSecondFace tells whether the first argument is one that the kernel's
 // sign-file could do nothing with: a subcommand is no hash algorithm.
 func opensSecondFace(first string) bool {
-	return slices.Contains([]string{"map", "verify", "inspect", "strip", "extract", "digest", "attach", "help", "--help", "--version"}, first)
+	return slices.Contains([]string{"sign", "map", "verify", "inspect", "strip", "extract", "digest", "attach", "help", "--help", "--version"}, first)
 }
 
 // errUsage marks an error of the command line itself: exit code 2.
@@ -56,6 +56,7 @@ func (p *program) app() *cli.App {
 		Writer:    p.out,
 		ErrWriter: p.err,
 		Commands: []*cli.Command{
+			p.signCommand(),
 			p.mapCommand(),
 			p.verifyCommand(),
 			p.inspectCommand(),

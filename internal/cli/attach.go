@@ -135,11 +135,11 @@ func (p *program) attach(c *cli.Context) error {
 		return err
 	}
 	defer module.Close()
-	dest := ""
+	var out signfile.Output
 	if len(args) == 2 {
-		dest = args[1]
+		out.Dest = args[1]
 	}
-	return about(args[0], signer.SignFile(c.Context, module, dest, ""))
+	return about(args[0], signer.SignFile(c.Context, module, out))
 }
 
 func (p *program) mapAttach(c *cli.Context) error {

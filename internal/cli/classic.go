@@ -86,9 +86,9 @@ func (c *classic) sign(ctx context.Context, options map[byte]bool) error {
 	case options['d']:
 		return signer.DetachFile(ctx, module, message)
 	case options['p']:
-		return signer.SignFile(ctx, module, c.dest, message)
+		return signer.SignFile(ctx, module, signfile.Output{Dest: c.dest, Message: message})
 	}
-	return signer.SignFile(ctx, module, c.dest, "")
+	return signer.SignFile(ctx, module, signfile.Output{Dest: c.dest})
 }
 
 // openSigner opens key and certificate and looks up the hash, in the order in

@@ -1,0 +1,132 @@
+// Package compressed reads and writes modules compressed as the kernel's build
+// does it (scripts/Makefile.modinst). The signature is always inside: the kernel
+// decompresses first and verifies then.
+package compressed
+
+import (
+	"bufio"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
+)
+
+// MaxSize bounds what a module may grow to, in bytes. The largest of a
+// distribution's kernel has some 30 MB, with debug information ten times that.
+const MaxSize = 2 << 30
+
+// Format is one of the kernel's three.
+type Format struct {
+	suffix string
+	// tool is the build's own command, which reads standard input.
+	tool  []string
+	read  func(io.Reader) (io.ReadCloser, error)
+	write func(io.Writer) (io.WriteCloser, error)
+}
+
+// formats returns the three. The options are those of scripts/Makefile.modinst:
+// the kernel's xz decoder takes no other checksum, and wants a small dictionary.
+func formats() []Format {
+	return []Format{
+		{".ko.xz", []string{"xz", "--check=crc32", "--lzma2=dict=1MiB", "-c"}, readXZ, writeXZ},
+		{".ko.zst", []string{"zstd", "-T0", "-q", "-f", "-c", "/dev/stdin"}, readZstd, writeZstd},
+		{".ko.gz", []string{"gzip", "-n", "-c"}, readGzip, writeGzip},
+	}
+}
+
+// Of tells a module's format by its name; ok is false for one not compressed.
+func Of(name string) (f Format, ok bool) {
+	for _, f := range formats() {
+		if strings.HasSuffix(name, f.suffix) {
+			return f, true
+		}
+	}
+	return Format{}, false
+}
+
+// Decompress copies a module to dst, uncompressed. The error says where more
+// than MaxSize would come of it.
+func (f Format) Decompress(dst io.Writer, src io.Reader) error {
+	r, err := f.read(bufio.NewReaderSize(src, 64<<10))
+	if err != nil {
+		return fmt.Errorf("decompressing: %w", err)
+	}
+	defer r.Close()
+	n, err := io.Copy(dst, io.LimitReader(r, MaxSize+1))
+	if err != nil {
+		return fmt.Errorf("decompressing: %w", err)
+	}
+	if n > MaxSize {
+		return fmt.Errorf("decompressing: more than %d bytes", int64(MaxSize))
+	}
+	return nil
+}
+
+// Compress copies an uncompressed module to dst: with the build's tool where it
+// is installed, so that the bytes are the build's too, else in Go.
+func (f Format) Compress(ctx context.Context, dst io.Writer, src *os.File) error {
+	if _, err := src.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	path, err := exec.LookPath(f.tool[0])
+	if errors.Is(err, exec.ErrNotFound) {
+		return f.compressHere(dst, src)
+	}
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, path, f.tool[1:]...)
+	var complaint strings.Builder
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = src, dst, &complaint
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s: %w: %s", f.tool[0], err, strings.TrimSpace(complaint.String()))
+	}
+	return nil
+}
+
+func (f Format) compressHere(dst io.Writer, src io.Reader) error {
+	buffered := bufio.NewWriterSize(dst, 64<<10)
+	w, err := f.write(buffered)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(w, src); err != nil {
+		return err
+	}
+	return errors.Join(w.Close(), buffered.Flush())
+}
+
+func readGzip(r io.Reader) (io.ReadCloser, error) { return gzip.NewReader(r) }
+
+func writeGzip(w io.Writer) (io.WriteCloser, error) {
+	return gzip.NewWriterLevel(w, 6) // gzip(1)'s default
+}
+
+func readXZ(r io.Reader) (io.ReadCloser, error) {
+	// The dictionary is allocated as the file's header asks: within reason.
+	x, err := xz.ReaderConfig{DictCap: 1 << 16, SingleStream: false}.NewReader(r)
+	return io.NopCloser(x), err
+}
+
+func writeXZ(w io.Writer) (io.WriteCloser, error) {
+	return xz.WriterConfig{CheckSum: xz.CRC32, DictCap: 1 << 20}.NewWriter(w)
+}
+
+func readZstd(r io.Reader) (io.ReadCloser, error) {
+	d, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(128<<20), zstd.WithDecoderLowmem(true))
+	if err != nil {
+		return nil, err
+	}
+	return d.IOReadCloser(), nil
+}
+
+func writeZstd(w io.Writer) (io.WriteCloser, error) {
+	return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1))
+}

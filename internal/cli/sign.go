@@ -1,0 +1,223 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"sign-file/compressed"
+	"sign-file/signfile"
+)
+
+func (p *program) signCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "sign",
+		Usage:     "sign many modules, compressed ones too, with one key",
+		ArgsUsage: "<hash algo> <key> <x509> <path>...",
+		Description: "A path is a module, or a directory that is searched for *.ko, *.ko.xz, *.ko.zst and\n" +
+			"*.ko.gz. One bad module does not stop the others; the exit code is 1 then.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "k", Usage: "name the signer by subject key identifier"},
+			&cli.BoolFlag{Name: "d", Usage: "write <module>.p7s alone"},
+			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Value: runtime.GOMAXPROCS(0), Usage: "work on `N` modules at once"},
+			&cli.StringFlag{Name: "output-dir", Usage: "write the signed modules below `DIR`, and leave the others"},
+			&cli.BoolFlag{Name: "unsigned-only", Usage: "skip modules that are signed already"},
+			&cli.BoolFlag{Name: "replace", Usage: "drop the signatures that modules have"},
+			&cli.StringFlag{Name: "from", Usage: "take more paths from `FILE` (- is standard input), one a line"},
+			&cli.BoolFlag{Name: "0", Usage: "paths of --from end with a NUL byte"},
+			&cli.BoolFlag{Name: "fail-fast", Usage: "begin nothing new after the first failure"},
+			&cli.BoolFlag{Name: "sync", Usage: "make the new modules durable before they replace the old ones"},
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print errors alone"},
+			jsonFlag,
+		},
+		Action: p.sign,
+	}
+}
+
+func (p *program) sign(c *cli.Context) error {
+	args := c.Args().Slice()
+	if len(args) < 3 || len(args) == 3 && !c.IsSet("from") {
+		return usagef("%d operands, want %s", len(args), c.Command.ArgsUsage)
+	}
+	how, err := signOptions(c)
+	if err != nil {
+		return err
+	}
+	paths := args[3:]
+	if c.IsSet("from") {
+		more, err := p.pathList(c.String("from"), c.Bool("0"))
+		if err != nil {
+			return err
+		}
+		paths = append(paths, more...)
+	}
+	signer, closeKey, err := openSigner(c.Context, args[0], args[1], args[2], c.Bool("k"))
+	if err != nil {
+		return err
+	}
+	defer closeKey()
+	run := signRun{program: p, json: c.Bool("json"), quiet: c.Bool("quiet")}
+	items := run.collect(paths, c.String("output-dir"))
+	run.progress = p.newProgress(len(items), run.quiet || run.json)
+	signer.SignMany(c.Context, items, how, run.report)
+	return run.end(c.Context.Err() != nil)
+}
+
+func signOptions(c *cli.Context) (signfile.Many, error) {
+	how := signfile.Many{Jobs: c.Int("jobs"), Detach: c.Bool("d"), FailFast: c.Bool("fail-fast"), Sync: c.Bool("sync")}
+	switch {
+	case c.Bool("unsigned-only") && c.Bool("replace"):
+		return how, usagef("--unsigned-only and --replace exclude each other")
+	case c.Bool("unsigned-only"):
+		how.Existing = signfile.SkipSigned
+	case c.Bool("replace"):
+		how.Existing = signfile.ReplaceSigned
+	}
+	if how.Jobs < 1 {
+		return how, usagef("--jobs %d: want at least 1", how.Jobs)
+	}
+	return how, nil
+}
+
+// maxPathList bounds what --from reads, in bytes.
+const maxPathList = 256 << 20
+
+// pathList reads paths, one a line or NUL-terminated.
+func (p *program) pathList(from string, nul bool) ([]string, error) {
+	text, err := p.readAll(from, func(r io.Reader) ([]byte, error) {
+		return io.ReadAll(io.LimitReader(r, maxPathList))
+	})
+	if err != nil {
+		return nil, err
+	}
+	scanner := bufio.NewScanner(bytes.NewReader(text))
+	scanner.Buffer(nil, len(text)+1)
+	if nul {
+		scanner.Split(func(data []byte, atEOF bool) (int, []byte, error) {
+			if i := bytes.IndexByte(data, 0); i >= 0 {
+				return i + 1, data[:i], nil
+			}
+			if atEOF && len(data) > 0 {
+				return len(data), data, nil
+			}
+			return 0, nil, nil
+		})
+	}
+	var paths []string
+	for scanner.Scan() {
+		if scanner.Text() != "" {
+			paths = append(paths, scanner.Text())
+		}
+	}
+	return paths, scanner.Err()
+}
+
+// signRun counts and prints what becomes of the modules.
+type signRun struct {
+	*program
+	json, quiet             bool
+	signed, skipped, failed int
+	progress                *progress
+}
+
+// collect turns paths into modules. A path that can't be read is a failure of its
+// own.
+func (r *signRun) collect(paths []string, outputDir string) []signfile.Item {
+	var items []signfile.Item
+	for _, path := range paths {
+		err := walkModules(path, func(module, relative string) error {
+			item := signfile.Item{Path: module}
+			if outputDir != "" {
+				item.Dest = filepath.Join(outputDir, relative)
+				if err := os.MkdirAll(filepath.Dir(item.Dest), 0o777); err != nil {
+					return err
+				}
+			}
+			items = append(items, item)
+			return nil
+		})
+		if err != nil {
+			r.report(signfile.Result{Item: signfile.Item{Path: path}, Err: err})
+		}
+	}
+	return items
+}
+
+// walkModules calls found for a file, or for every module below a directory, with
+// its path relative to that directory. Links inside a tree are passed over: what
+// they point to is signed under its own name.
+func walkModules(path string, found func(module, relative string) error) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return found(path, filepath.Base(path))
+	}
+	return filepath.WalkDir(path, func(module string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if !entry.Type().IsRegular() || !isModule(entry.Name()) {
+			return nil
+		}
+		relative, err := filepath.Rel(path, module)
+		if err != nil {
+			return err
+		}
+		return found(module, relative)
+	})
+}
+
+func isModule(name string) bool {
+	_, ok := compressed.Of(name)
+	return ok || strings.HasSuffix(name, ".ko")
+}
+
+// signReport is what sign --json prints of one module.
+type signReport struct {
+	File   string `json:"file"`
+	Dest   string `json:"dest,omitempty"`
+	Result string `json:"result"` // signed, skipped or failed
+	Error  string `json:"error,omitempty"`
+}
+
+func (r *signRun) report(result signfile.Result) {
+	report := signReport{File: result.Path, Dest: result.Dest, Result: "signed"}
+	switch {
+	case result.Err != nil:
+		r.failed++
+		report.Result, report.Error = "failed", message(about(result.Path, result.Err))
+		r.progress.clear()
+		fmt.Fprintf(r.err, "%s: %s\n", r.name(), report.Error)
+	case result.Skipped:
+		r.skipped++
+		report.Result = "skipped"
+	default:
+		r.signed++
+	}
+	if r.json {
+		r.writeJSON(report)
+	}
+	r.progress.step(result.Path)
+}
+
+// end prints the summary and gives the exit code.
+func (r *signRun) end(interrupted bool) error {
+	r.progress.clear()
+	if !r.quiet {
+		fmt.Fprintf(r.err, "%s: %d signed, %d skipped, %d failed\n", r.name(), r.signed, r.skipped, r.failed)
+	}
+	if r.failed > 0 || interrupted {
+		return exitError(exitFailure)
+	}
+	return nil
+}

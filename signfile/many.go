@@ -1,0 +1,235 @@
+package signfile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"sign-file/compressed"
+	modsig "sign-file/module_signature"
+)
+
+// Existing says what becomes of a module that is signed already.
+type Existing int
+
+const (
+	// RefuseSigned makes it an error.
+	RefuseSigned Existing = iota
+	// SkipSigned leaves it as it is.
+	SkipSigned
+	// ReplaceSigned drops its signatures and signs it anew.
+	ReplaceSigned
+)
+
+// Item is one module of many.
+type Item struct {
+	Path string
+	Dest string // empty: in place
+}
+
+// Result is what became of an item.
+type Result struct {
+	Item
+	Skipped bool
+	Err     error
+}
+
+// Many says how to sign many modules.
+type Many struct {
+	Jobs     int // modules worked on at once
+	Existing Existing
+	Detach   bool // write <dest>.p7s alone
+	FailFast bool // begin nothing new after the first failure
+	// Sync makes the new files durable before they replace the old ones, with
+	// one syncfs for as many as may be open at once.
+	Sync bool
+}
+
+// ErrSigned refuses a module that is signed already.
+var ErrSigned = errors.New("is signed already (--replace signs it anew, --unsigned-only skips it)")
+
+// syncGroup is how many finished files wait for one syncfs; each holds a file
+// descriptor.
+const syncGroup = 512
+
+// SignMany signs modules, compressed ones too, and reports each from one
+// goroutine, in no particular order. One failure doesn't stop the others. When ctx
+// is cancelled no further module is begun; those not begun are not reported.
+func (s *Signer) SignMany(ctx context.Context, items []Item, how Many, report func(Result)) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	todo := make(chan Item)
+	done := make(chan finished)
+	go func() {
+		defer close(todo)
+		for _, item := range items {
+			if ctx.Err() != nil {
+				return
+			}
+			select {
+			case todo <- item:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	var workers sync.WaitGroup
+	for range max(how.Jobs, 1) {
+		workers.Go(func() {
+			for item := range todo {
+				done <- s.one(ctx, item, how)
+			}
+		})
+	}
+	go func() { workers.Wait(); close(done) }()
+	collect(done, how, func(r Result) {
+		if r.Err != nil && how.FailFast {
+			cancel()
+		}
+		report(r)
+	})
+}
+
+// finished is a module that is signed, but not in its place if it's to be synced
+// before.
+type finished struct {
+	Result
+	pending *Pending
+}
+
+// collect commits what waits for a sync, group by group, and reports everything.
+func collect(done <-chan finished, how Many, report func(Result)) {
+	var group []finished
+	flush := func() {
+		for _, f := range syncAndCommit(group) {
+			report(f)
+		}
+		group = group[:0]
+	}
+	for f := range done {
+		if f.pending == nil {
+			report(f.Result)
+			continue
+		}
+		if group = append(group, f); len(group) == syncGroup {
+			flush()
+		}
+	}
+	flush()
+}
+
+// syncAndCommit makes the new files durable, gives them their names, and makes
+// those durable.
+func syncAndCommit(group []finished) []Result {
+	before := syncfs(group)
+	var results []Result
+	for _, f := range group {
+		err := before
+		if err == nil {
+			err = f.pending.Commit()
+		}
+		f.pending.Discard()
+		f.Err = err
+		results = append(results, f.Result)
+	}
+	after := syncfs(group)
+	for i := range results {
+		results[i].Err = errors.Join(results[i].Err, after)
+	}
+	return results
+}
+
+// syncfs syncs every filesystem that the files are on, each once.
+func syncfs(group []finished) error {
+	seen := map[uint64]bool{}
+	for _, f := range group {
+		dir, err := os.Open(f.pending.dir)
+		if err != nil {
+			return err
+		}
+		var stat unix.Stat_t
+		if err = unix.Fstat(int(dir.Fd()), &stat); err == nil && !seen[stat.Dev] {
+			seen[stat.Dev] = true
+			err = unix.Syncfs(int(dir.Fd()))
+		}
+		dir.Close()
+		if err != nil {
+			return fmt.Errorf("%s: sync: %w", f.pending.dir, err)
+		}
+	}
+	return nil
+}
+
+// one signs one module.
+func (s *Signer) one(ctx context.Context, item Item, how Many) finished {
+	f := finished{Result: Result{Item: item}}
+	module, err := os.Open(item.Path)
+	if err != nil {
+		f.Err = err
+		return f
+	}
+	defer module.Close()
+	if err := regular(module); err != nil {
+		f.Err = err
+		return f
+	}
+	plain := module
+	format, isCompressed := compressed.Of(item.Path)
+	if isCompressed {
+		if plain, err = decompress(format, module); err != nil {
+			f.Err = err
+			return f
+		}
+		defer plain.Close()
+	}
+	signed, err := isSigned(plain)
+	switch {
+	case err != nil:
+		f.Err = named(module, err)
+		return f
+	case signed && how.Existing == SkipSigned:
+		f.Skipped = true
+		return f
+	case signed && how.Existing == RefuseSigned:
+		f.Err = named(module, ErrSigned)
+		return f
+	}
+	f.pending, f.Err = s.prepare(ctx, item, module, plain, format, how)
+	if f.Err != nil || how.Sync {
+		return f
+	}
+	f.Err, f.pending = f.pending.Commit(), nil
+	return f
+}
+
+// prepare writes the one file that is asked for, next to its place.
+func (s *Signer) prepare(ctx context.Context, item Item, module, plain *os.File, format compressed.Format, how Many) (*Pending, error) {
+	out := Output{Dest: item.Dest, Replace: how.Existing == ReplaceSigned}
+	switch {
+	case how.Detach:
+		return s.prepareDetached(ctx, plain, item, out)
+	case plain != module:
+		return s.prepareCompressed(ctx, module, plain, format, out)
+	}
+	return s.PrepareFile(ctx, module, out)
+}
+
+func regular(f *os.File) error {
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = named(f, errors.New("not a regular file"))
+	}
+	return err
+}
+
+func isSigned(f *os.File) (bool, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	return modsig.HasMarker(f, info.Size())
+}
