@@ -3,94 +3,79 @@ package signfile
 import (
 	"context"
 	"io"
-	"os"
 	"path/filepath"
 
-	"sign-file/compressed"
 	"sign-file/internal/atomicfile"
 )
 
-// decompress returns an open file without a name that holds the module,
-// uncompressed: a module may be larger than memory should be.
-func decompress(format compressed.Format, module *os.File) (*os.File, error) {
-	plain, err := atomicfile.Scratch()
-	if err != nil {
-		return nil, err
-	}
-	if err := format.Decompress(plain, module); err != nil {
-		plain.Close()
-		return nil, named(module, err)
-	}
-	return plain, nil
-}
-
 // prepareCompressed signs the uncompressed module where it is, and compresses it
 // into its place.
-func (s *Signer) prepareCompressed(ctx context.Context, module, plain *os.File, format compressed.Format, out Output) (*Pending, error) {
-	job, err := newJob(module, out.Dest)
+func (s *Signer) prepareCompressed(ctx context.Context, m *Module, out Output) (*Pending, error) {
+	if err := s.signScratch(ctx, m, out.Replace); err != nil {
+		return nil, named(m.source, err)
+	}
+	return prepareScratch(ctx, m, out.Dest)
+}
+
+// prepareScratch compresses what a module's scratch file holds now.
+func prepareScratch(ctx context.Context, m *Module, dest string) (*Pending, error) {
+	job, err := newJob(m.source, dest)
 	if err != nil {
 		return nil, err
 	}
 	if job.direct() {
-		return nil, named(module, errDirect)
-	}
-	if err := s.signScratch(ctx, plain, out.Replace); err != nil {
-		return nil, named(module, err)
+		return nil, named(m.source, errDirect)
 	}
 	if job.out, err = job.target.Create(); err != nil {
 		return nil, err
 	}
-	if err := format.Compress(ctx, job.out, plain); err != nil {
+	if err := m.format.Compress(ctx, job.out, m.File); err != nil {
 		job.discard()
-		return nil, named(module, err)
+		return nil, named(m.source, err)
 	}
 	return &Pending{files: []*atomicfile.File{job.out}, dir: job.target.Dir()}, nil
 }
 
-// signScratch appends the signature to the file itself, which nobody else sees.
-func (s *Signer) signScratch(ctx context.Context, plain *os.File, replace bool) error {
-	info, err := plain.Stat()
+// signScratch appends the signature to the scratch file, which nobody else sees.
+func (s *Signer) signScratch(ctx context.Context, m *Module, replace bool) error {
+	size, err := m.signedSize(replace)
 	if err != nil {
 		return err
 	}
-	size := info.Size()
-	if replace {
-		if size, err = contentSize(plain, size); err != nil {
-			return err
-		}
-		if err := plain.Truncate(size); err != nil {
-			return err
-		}
+	if err := m.Truncate(size); err != nil {
+		return err
 	}
-	message, err := s.Detach(ctx, io.NewSectionReader(plain, 0, size))
+	message, err := s.Detach(ctx, io.NewSectionReader(m, 0, size))
 	if err != nil {
 		return err
 	}
-	if _, err := plain.Seek(size, io.SeekStart); err != nil {
+	if _, err := m.Seek(size, io.SeekStart); err != nil {
 		return err
 	}
-	return appendMessage(plain, message)
+	return appendMessage(m, message)
+}
+
+// signedSize is how much of the module a new signature covers.
+func (m *Module) signedSize(replace bool) (int64, error) {
+	if !replace {
+		return m.Size, nil
+	}
+	return contentSize(m, m.Size)
 }
 
 // prepareDetached writes the message alone, to <dest>.p7s.
-func (s *Signer) prepareDetached(ctx context.Context, plain *os.File, item Item, out Output) (*Pending, error) {
-	info, err := plain.Stat()
+func (s *Signer) prepareDetached(ctx context.Context, m *Module, out Output) (*Pending, error) {
+	size, err := m.signedSize(out.Replace)
 	if err != nil {
-		return nil, err
+		return nil, named(m.source, err)
 	}
-	size := info.Size()
-	if out.Replace {
-		if size, err = contentSize(plain, size); err != nil {
-			return nil, err
-		}
-	}
-	message, err := s.Detach(ctx, io.NewSectionReader(plain, 0, size))
+	message, err := s.Detach(ctx, io.NewSectionReader(m, 0, size))
 	if err != nil {
-		return nil, err
+		return nil, named(m.source, err)
 	}
 	dest := out.Dest
 	if dest == "" {
-		dest = item.Path
+		dest = m.Path()
 	}
 	file, err := atomicfile.Prepare(dest+".p7s", message)
 	if err != nil {

@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"sign-file/compressed"
 	modsig "sign-file/module_signature"
 )
 
@@ -167,69 +166,37 @@ func syncfs(group []finished) error {
 // one signs one module.
 func (s *Signer) one(ctx context.Context, item Item, how Many) finished {
 	f := finished{Result: Result{Item: item}}
-	module, err := os.Open(item.Path)
+	module, err := OpenModule(item.Path)
 	if err != nil {
 		f.Err = err
 		return f
 	}
 	defer module.Close()
-	if err := regular(module); err != nil {
-		f.Err = err
-		return f
-	}
-	plain := module
-	format, isCompressed := compressed.Of(item.Path)
-	if isCompressed {
-		if plain, err = decompress(format, module); err != nil {
-			f.Err = err
-			return f
-		}
-		defer plain.Close()
-	}
-	signed, err := isSigned(plain)
+	signed, err := modsig.HasMarker(module, module.Size)
 	switch {
 	case err != nil:
-		f.Err = named(module, err)
-		return f
+		f.Err = named(module.source, err)
 	case signed && how.Existing == SkipSigned:
 		f.Skipped = true
-		return f
 	case signed && how.Existing == RefuseSigned:
-		f.Err = named(module, ErrSigned)
-		return f
+		f.Err = named(module.source, ErrSigned)
+	default:
+		f.pending, f.Err = s.prepare(ctx, module, item.Dest, how)
 	}
-	f.pending, f.Err = s.prepare(ctx, item, module, plain, format, how)
-	if f.Err != nil || how.Sync {
-		return f
+	if f.pending != nil && !how.Sync {
+		f.Err, f.pending = f.pending.Commit(), nil
 	}
-	f.Err, f.pending = f.pending.Commit(), nil
 	return f
 }
 
 // prepare writes the one file that is asked for, next to its place.
-func (s *Signer) prepare(ctx context.Context, item Item, module, plain *os.File, format compressed.Format, how Many) (*Pending, error) {
-	out := Output{Dest: item.Dest, Replace: how.Existing == ReplaceSigned}
+func (s *Signer) prepare(ctx context.Context, module *Module, dest string, how Many) (*Pending, error) {
+	out := Output{Dest: dest, Replace: how.Existing == ReplaceSigned}
 	switch {
 	case how.Detach:
-		return s.prepareDetached(ctx, plain, item, out)
-	case plain != module:
-		return s.prepareCompressed(ctx, module, plain, format, out)
+		return s.prepareDetached(ctx, module, out)
+	case module.Compressed():
+		return s.prepareCompressed(ctx, module, out)
 	}
-	return s.PrepareFile(ctx, module, out)
-}
-
-func regular(f *os.File) error {
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = named(f, errors.New("not a regular file"))
-	}
-	return err
-}
-
-func isSigned(f *os.File) (bool, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return false, err
-	}
-	return modsig.HasMarker(f, info.Size())
+	return s.PrepareFile(ctx, module.File, out)
 }

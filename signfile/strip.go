@@ -3,25 +3,29 @@ package signfile
 import (
 	"context"
 	"io"
-	"os"
 
 	"sign-file/internal/atomicfile"
-	modsig "sign-file/module_signature"
 )
 
 // StripFile takes the outermost signature off a signed module, in place. The
 // error is modsig.ErrUnsigned where there is none, a *verdict.Refusal where the
 // trailer is not one that can be trusted to tell where the content ends.
-func StripFile(ctx context.Context, module *os.File) error {
-	info, err := module.Stat()
+func StripFile(ctx context.Context, module *Module) error {
+	layout, err := module.Find()
 	if err != nil {
 		return err
 	}
-	layout, err := modsig.Find(module, info.Size())
-	if err != nil {
-		return err
+	if module.Compressed() {
+		if err := module.Truncate(layout.ContentSize); err != nil {
+			return err
+		}
+		pending, err := prepareScratch(ctx, module, "")
+		if err != nil {
+			return err
+		}
+		return pending.Commit()
 	}
-	target, err := atomicfile.Entry(module.Name())
+	target, err := atomicfile.Entry(module.Path())
 	if err != nil {
 		return err
 	}
@@ -30,8 +34,7 @@ func StripFile(ctx context.Context, module *os.File) error {
 		return err
 	}
 	defer out.Discard()
-	content := io.NewSectionReader(module, 0, layout.ContentSize)
-	if _, err := pour(ctx, content, bufferSize, out); err != nil {
+	if _, err := pour(ctx, io.NewSectionReader(module, 0, layout.ContentSize), bufferSize, out); err != nil {
 		return err
 	}
 	return out.Commit()

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // Exit codes of both faces.
@@ -60,10 +61,10 @@ func message(err error) string {
 	return err.Error()
 }
 
-// about names the file that an error is about.
+// about names the file that an error is about, unless it does so itself.
 func about(file string, err error) error {
 	var pathErr *os.PathError
-	if err == nil || errors.As(err, &pathErr) {
+	if err == nil || errors.As(err, &pathErr) || strings.HasPrefix(err.Error(), file+": ") {
 		return err
 	}
 	return fmt.Errorf("%s: %w", file, err)

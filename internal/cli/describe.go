@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"syscall"
 
 	"sign-file/certificate"
@@ -156,11 +155,11 @@ func (r messageReport) print(p *program, indent string) error {
 
 // readMessage reads the PKCS#7 message behind the content, as far as the kernel
 // would: cms.Parse refuses what is longer.
-func readMessage(f *os.File, layout modsig.Layout) ([]byte, error) {
+func readMessage(module io.ReaderAt, layout modsig.Layout) ([]byte, error) {
 	b := make([]byte, min(layout.SignatureSize(), cms.MaxSize+1))
-	_, err := f.ReadAt(b, layout.ContentSize)
+	_, err := module.ReadAt(b, layout.ContentSize)
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF // it shrank since
 	}
-	return b, about(f.Name(), err)
+	return b, err
 }

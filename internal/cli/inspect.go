@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	modsig "sign-file/module_signature"
+	"sign-file/signfile"
 )
 
 func (p *program) inspectCommand() *cli.Command {
@@ -56,14 +57,15 @@ func (p *program) inspect(c *cli.Context) error {
 
 // inspectModule walks from the outermost signature to the innermost.
 func inspectModule(path string) (*moduleReport, error) {
-	f, size, err := openModule(path)
+	module, err := signfile.OpenModule(path)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer module.Close()
+	size := module.Size
 	report := &moduleReport{File: path, Size: size, Signatures: []messageReport{}}
 	for {
-		layout, err := modsig.Find(io.NewSectionReader(f, 0, size), size)
+		layout, err := modsig.Find(io.NewSectionReader(module, 0, size), size)
 		if errors.Is(err, modsig.ErrUnsigned) {
 			return report, nil
 		}
@@ -71,9 +73,9 @@ func inspectModule(path string) (*moduleReport, error) {
 			report.Error = err.Error()
 			return report, nil
 		}
-		message, err := readMessage(f, layout)
+		message, err := readMessage(module, layout)
 		if err != nil {
-			return nil, err
+			return nil, about(path, err)
 		}
 		report.Signatures = append(report.Signatures, reportMessage(message, layout.SignatureSize(), layout.ContentSize))
 		size = layout.ContentSize

@@ -35,12 +35,12 @@ func (p *program) strip(c *cli.Context) error {
 }
 
 func stripModule(ctx context.Context, path string) error {
-	f, _, err := openModule(path)
+	module, err := signfile.OpenModule(path)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	return about(path, signfile.StripFile(ctx, f))
+	defer module.Close()
+	return about(path, signfile.StripFile(ctx, module))
 }
 
 func (p *program) extractCommand() *cli.Command {
@@ -64,14 +64,18 @@ func (p *program) extract(c *cli.Context) error {
 	if c.Bool("signature") && c.Bool("data") {
 		return usagef("--signature and --data exclude each other")
 	}
-	f, layout, err := openSigned(args[0])
+	module, err := signfile.OpenModule(args[0])
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	part := io.NewSectionReader(f, layout.ContentSize, layout.SignatureSize())
+	defer module.Close()
+	layout, err := module.Find()
+	if err != nil {
+		return err
+	}
+	part := io.NewSectionReader(module, layout.ContentSize, layout.SignatureSize())
 	if c.Bool("data") {
-		part = io.NewSectionReader(f, 0, layout.ContentSize)
+		part = io.NewSectionReader(module, 0, layout.ContentSize)
 	}
 	return about(args[0], p.copyOut(output(args, 1), part))
 }

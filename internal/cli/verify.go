@@ -1,15 +1,13 @@
 package cli
 
 import (
-	"fmt"
 	"io"
-	"os"
 
 	"github.com/urfave/cli/v2"
 
 	"sign-file/digest"
 	"sign-file/keyring"
-	modsig "sign-file/module_signature"
+	"sign-file/signfile"
 )
 
 var (
@@ -91,18 +89,22 @@ func (p *program) trustedRing(c *cli.Context) (*keyring.Ring, error) {
 }
 
 func verifyModule(path string, ring *keyring.Ring, report *verdictReport) error {
-	f, layout, err := openSigned(path)
+	module, err := signfile.OpenModule(path)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	message, err := readMessage(f, layout)
+	defer module.Close()
+	layout, err := module.Find()
 	if err != nil {
 		return err
+	}
+	message, err := readMessage(module, layout)
+	if err != nil {
+		return about(path, err)
 	}
 	signers, err := ring.Verify(message, keyring.Module, func(a *digest.Algorithm) ([]byte, error) {
 		h := a.New()
-		_, err := io.Copy(h, io.NewSectionReader(f, 0, layout.ContentSize))
+		_, err := io.Copy(h, io.NewSectionReader(module, 0, layout.ContentSize))
 		return h.Sum(nil), about(path, err)
 	})
 	if err != nil {
@@ -117,33 +119,4 @@ func (r *verdictReport) accept(signers []keyring.Signer, size int64) {
 	for _, s := range signers {
 		r.Signers = append(r.Signers, reportVerified(s))
 	}
-}
-
-// openSigned opens a module and finds its outermost signature.
-func openSigned(path string) (*os.File, modsig.Layout, error) {
-	f, size, err := openModule(path)
-	if err != nil {
-		return nil, modsig.Layout{}, err
-	}
-	layout, err := modsig.Find(f, size)
-	if err != nil {
-		f.Close()
-		return nil, layout, fmt.Errorf("%s: %w", path, err)
-	}
-	return f, layout, nil
-}
-
-func openModule(path string) (*os.File, int64, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, 0, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, 0, fmt.Errorf("%s: not a regular file", path)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, 0, err
-	}
-	return f, info.Size(), nil
 }
