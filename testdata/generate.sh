@@ -96,6 +96,10 @@ request_conf() {
 	keyUsage=digitalSignature
 	subjectKeyIdentifier=hash
 	authorityKeyIdentifier=keyid
+	[ no_ski ]
+	basicConstraints=critical,CA:FALSE
+	keyUsage=digitalSignature
+	subjectKeyIdentifier=none
 	EOF
 }
 
@@ -121,6 +125,150 @@ done
 for bits in 224 256 384 521; do
 	put keys/p$bits.key ec_key P-$bits
 	pair keys/p$bits
+done
+
+### Odd ones ###################################################################
+# README.md says what each of them is. They borrow the keys from above.
+
+odd=keys/odd
+rsa=keys/rsa2048
+ec=keys/p256
+
+# Certificates.
+
+# The issuer has what a re-encoding would lose: T61String beside PrintableString,
+# and two attributes in one RDN.
+ca_certificate() {
+	cat >"$tmp/conf" <<-EOF
+	[ req ]
+	distinguished_name = subject
+	prompt = no
+	string_mask = nombstr
+	x509_extensions = extensions
+	[ subject ]
+	C = DE
+	O = Schl$(printf '\xfc')sseldienst
+	OU = Modules
+	+CN = CA of sign-file_tests
+	[ extensions ]
+	basicConstraints=critical,CA:TRUE
+	keyUsage=keyCertSign,cRLSign
+	subjectKeyIdentifier=hash
+	authorityKeyIdentifier=keyid
+	EOF
+	openssl req -new -sha512 -days 36500 -batch -x509 -config "$tmp/conf" -key "$1"
+}
+
+# Only `openssl ca` of OpenSSL 3.0 takes both dates.
+expired_certificate() {
+	{
+		request_conf expired
+		cat <<-EOF
+		[ ca ]
+		database = $tmp/ca.index
+		new_certs_dir = $tmp
+		policy = any
+		rand_serial = yes
+		[ any ]
+		O = supplied
+		CN = supplied
+		EOF
+	} >"$tmp/conf"
+	: >"$tmp/ca.index"
+	openssl req -new -utf8 -sha512 -batch -config "$tmp/conf" -key "$1" -out "$tmp/ca.csr"
+	openssl ca -utf8 -batch -notext -selfsign -md sha512 -config "$tmp/conf" -name ca \
+		-extensions extensions -startdate 20000101000000Z -enddate 20010101000000Z \
+		-keyfile "$1" -in "$tmp/ca.csr" 2>"$tmp/log" || { cat "$tmp/log" >&2; exit 1; }
+}
+
+put $odd/serial-zero.pem certificate serial-zero $rsa.key -set_serial 0
+put $odd/serial-negative.pem certificate serial-negative $rsa.key -set_serial -0x5eed1234
+put $odd/no-ski.pem certificate no-ski $rsa.key -extensions no_ski
+put $odd/ca.pem ca_certificate keys/rsa3072.key
+put $odd/issued-by-ca.pem certificate issued-by-ca $rsa.key -CA $odd/ca.pem -CAkey keys/rsa3072.key
+put $odd/expired.pem expired_certificate $rsa.key
+
+# What may stand around a key or a certificate.
+
+text_before() {
+	printf 'Bag Attributes\n    friendlyName: a test\n-----NOT A LABEL-----\n'
+	cat "$1"
+}
+
+byte_order_mark() {
+	printf '\xef\xbb\xbf'
+	cat "$1"
+}
+
+for suffix in key pem; do
+	put $odd/text-before.$suffix text_before $rsa.$suffix
+	put $odd/crlf.$suffix sed 's/$/\r/' $rsa.$suffix
+	put $odd/bom.$suffix byte_order_mark $rsa.$suffix
+done
+put $odd/signing_key.pem cat $rsa.key $rsa.pem
+put $odd/certificate-first.pem cat $rsa.pem $rsa.key
+put $odd/two-certificates.pem cat $ec.pem $rsa.pem
+put $odd/two-keys.key cat $rsa.key $ec.key
+
+public_key_first() {
+	openssl pkey -in "$1" -pubout
+	cat "$1"
+}
+put $odd/public-key-first.key public_key_first $rsa.key
+
+# Certificates in other clothes, and what is none.
+
+trailing_bytes() {
+	cat "$1"
+	echo 'bytes that nobody reads'
+}
+
+certificate_request() {
+	request_conf request >"$tmp/conf"
+	openssl req -new -utf8 -sha512 -batch -config "$tmp/conf" -key "$1"
+}
+
+put $odd/x509-label.pem sed 's/ CERTIFICATE/ X509 CERTIFICATE/' $rsa.pem
+put $odd/trusted-label.pem openssl x509 -in $rsa.pem -trustout -addtrust codeSigning
+put $odd/truncated.x509 head -c 600 $rsa.x509
+put $odd/trailing-bytes.x509 trailing_bytes $rsa.x509
+put $odd/request.csr certificate_request $rsa.key
+put $odd/bundle.p7b openssl crl2pkcs7 -nocrl -certfile $rsa.pem
+
+# Keys in other clothes.
+
+sec1_key() {
+	openssl ecparam -name prime256v1
+	openssl pkey -in "$1" -traditional
+}
+
+# der LABEL FILE: what is between the lines of that label in a PEM file.
+der() {
+	sed -n "/-BEGIN $1-/,/-END $1-/{/-----/!p}" "$2" | base64 -d
+}
+
+put $odd/pkcs1.key openssl pkey -in $rsa.key -traditional
+put $odd/sec1.key sec1_key $ec.key
+put $odd/pkcs8.der der 'PRIVATE KEY' $rsa.key
+put $odd/pkcs1.der der 'RSA PRIVATE KEY' $odd/pkcs1.key
+put $odd/sec1.der der 'EC PRIVATE KEY' $odd/sec1.key
+put $odd/encrypted-pkcs8.key openssl pkcs8 -in $rsa.key -topk8 -v2 aes-256-cbc -passout pass:secret
+put $odd/encrypted-traditional.key openssl pkey -in $rsa.key -traditional -aes256 -passout pass:secret
+
+# Keys that sign otherwise, or not at all.
+
+dsa_key() {
+	openssl genpkey -quiet -genparam -algorithm DSA -pkeyopt dsa_paramgen_bits:2048 -out "$tmp/dsa"
+	openssl genpkey -quiet -paramfile "$tmp/dsa"
+}
+
+put $odd/rsa-pss.key private_key RSA-PSS -pkeyopt rsa_keygen_bits:2048
+put $odd/ed25519.key private_key ED25519
+put $odd/dsa.key dsa_key
+put $odd/secp256k1.key ec_key secp256k1
+put $odd/brainpoolP256r1.key ec_key brainpoolP256r1
+for key in rsa-pss ed25519 dsa secp256k1 brainpoolP256r1; do
+	put $odd/$key.pem certificate $key $odd/$key.key
 done
 
 ### Signatures #################################################################
@@ -249,6 +397,9 @@ for key in p256 p384 p521; do
 done
 for key in rsa2048 rsa4096; do
 	detached debian13 keys/$key.key keys/$key sm3
+done
+for certificate in serial-zero serial-negative issued-by-ca; do
+	detached debian12 $rsa.key $odd/$certificate sha256
 done
 
 signed hello-rsa2048-sha256.ko hello.ko '' rsa2048 sha256
