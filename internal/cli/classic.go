@@ -146,6 +146,7 @@ func (c *classic) attach(ctx context.Context, messageFile string) error {
 	}
 	defer message.Close()
 	c.warnIfSigned(module)
+	c.warnIfNoMessage(message)
 	return signfile.AttachFile(ctx, module, c.dest, message)
 }
 
@@ -158,5 +159,18 @@ func (c *classic) warnIfSigned(module *os.File) {
 	}
 	if signed, err := modsig.HasMarker(module, info.Size()); err == nil && signed {
 		c.warn("%s: is signed already and gets a second signature (remove the first with sign-file strip)", c.module)
+	}
+}
+
+// warnIfNoMessage: -s takes any bytes, and a bare signature value in place of the
+// message is what people try first.
+func (c *classic) warnIfNoMessage(message *os.File) {
+	info, err := message.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return
+	}
+	var first [1]byte
+	if _, err := message.ReadAt(first[:], 0); err == io.EOF || err == nil && first[0] != 0x30 {
+		c.warn("%s: is no PKCS#7 message, so no kernel will accept the module (sign-file attach takes a bare signature value)", message.Name())
 	}
 }
