@@ -21,9 +21,6 @@ const usageLines = `Usage: scripts/sign-file [-dp] <hash algo> <key> <x509> <mod
 
 const kmodsignUsage = "Usage: kmodsign [-dpkD] <hash algo> <key> <x509> <module> [<dest>]\n"
 
-// pinVariable is where sign-file takes the passphrase or PIN from.
-const pinVariable = "KBUILD_SIGN_PIN"
-
 // classic is the kernel's scripts/sign-file: same grammar, same order of checks
 // (module, key, certificate, hash), same files, nothing on standard output.
 func (p *program) classic(ctx context.Context, args []string) int {
@@ -69,7 +66,7 @@ func (c *classic) sign(ctx context.Context, options map[byte]bool) error {
 		return err
 	}
 	defer module.Close()
-	signer, closeKey, err := openSigner(ctx, c.hash, c.key, c.certificate, options['k'])
+	signer, closeKey, err := openSigner(ctx, keys.PINFromEnv(pinVariable), c.hash, c.key, c.certificate, options['k'])
 	if err != nil {
 		return err
 	}
@@ -93,8 +90,8 @@ func (c *classic) sign(ctx context.Context, options map[byte]bool) error {
 
 // openSigner opens key and certificate and looks up the hash, in the order in
 // which sign-file reports what is wrong with them.
-func openSigner(ctx context.Context, hash, key, certificateFile string, useKeyID bool) (*signfile.Signer, func() error, error) {
-	private, err := keys.Open(ctx, key, keys.PINFromEnv(pinVariable))
+func openSigner(ctx context.Context, pin keys.PINFunc, hash, key, certificateFile string, useKeyID bool) (*signfile.Signer, func() error, error) {
+	private, err := keys.Open(ctx, key, pin)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", key, err)
 	}

@@ -79,7 +79,7 @@ func (p *program) mapSign(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	signer, closeKey, err := openSigner(c.Context, args[0], args[1], args[2], c.Bool("k"))
+	signer, closeKey, err := openSigner(c.Context, p.askPIN(), args[0], args[1], args[2], c.Bool("k"))
 	if err != nil {
 		return err
 	}

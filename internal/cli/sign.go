@@ -59,7 +59,7 @@ func (p *program) sign(c *cli.Context) error {
 		}
 		paths = append(paths, more...)
 	}
-	signer, closeKey, err := openSigner(c.Context, args[0], args[1], args[2], c.Bool("k"))
+	signer, closeKey, err := openSigner(c.Context, p.askPIN(), args[0], args[1], args[2], c.Bool("k"))
 	if err != nil {
 		return err
 	}
