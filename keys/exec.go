@@ -32,7 +32,7 @@ type execKey struct {
 func openExec(ctx context.Context, command string) (Key, error) {
 	words := strings.Fields(command)
 	if len(words) == 0 {
-		return nil, errors.New("no command behind exec:")
+		return nil, errors.New("exec: names no command")
 	}
 	if _, err := exec.LookPath(words[0]); err != nil {
 		return nil, err
