@@ -40,7 +40,8 @@ func openFile(path string, pin PINFunc) (Key, error) {
 	if len(data) > maxFileSize {
 		return nil, fmt.Errorf("larger than %d bytes, not a key", maxFileSize)
 	}
-	signer, err := Parse(data, pin)
+	defer clear(data)
+	signer, err := Parse(data, pin.describe("passphrase of "+path))
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +58,8 @@ func reason(err error) error {
 }
 
 // Parse reads the first private key of a PEM file, whatever text, certificates
-// and parameters stand before it, or the key of a DER file.
+// and parameters stand before it, or the key of a DER file. An encrypted key's
+// passphrase comes from pin, which is not called for any other.
 func Parse(data []byte, pin PINFunc) (crypto.Signer, error) {
 	rest := bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
 	var other []string
@@ -67,7 +69,7 @@ func Parse(data []byte, pin PINFunc) (crypto.Signer, error) {
 		if block == nil {
 			break
 		}
-		if strings.HasSuffix(block.Type, "PRIVATE KEY") {
+		if strings.HasSuffix(block.Type, "PRIVATE KEY") || block.Type == "PKCS12" {
 			return parseBlock(block, pin)
 		}
 		other = append(other, block.Type)
@@ -76,36 +78,53 @@ func Parse(data []byte, pin PINFunc) (crypto.Signer, error) {
 		return nil, fmt.Errorf("no private key in it, only %s", strings.Join(other, ", "))
 	}
 	if len(data) > 0 && data[0] == 0x30 {
-		return parseDER(data)
+		return parseDER(data, pin)
 	}
-	return nil, errors.New("no private key in it (want PEM or DER: PKCS#8, PKCS#1 or SEC1)")
+	return nil, errors.New("no private key in it (want PEM or DER: PKCS#8, PKCS#1, SEC1 or PKCS#12)")
 }
 
 func parseBlock(block *pem.Block, pin PINFunc) (crypto.Signer, error) {
-	if block.Headers["DEK-Info"] != "" || block.Type == "ENCRYPTED PRIVATE KEY" {
-		return nil, errors.New("encrypted keys are not supported by this build; decrypt it with openssl pkey")
+	defer clear(block.Bytes)
+	switch {
+	case isTraditional(block):
+		return parseTraditional(block, pin)
+	case block.Type == "ENCRYPTED PRIVATE KEY":
+		return parseEncryptedPKCS8(block.Bytes, pin)
+	case block.Type == "PKCS12":
+		return parsePKCS12(block.Bytes, pin)
 	}
-	switch block.Type {
+	return parsePlain(block.Type, block.Bytes)
+}
+
+// parsePlain reads the DER of a PEM block of the given type.
+func parsePlain(kind string, der []byte) (crypto.Signer, error) {
+	switch kind {
 	case "PRIVATE KEY":
-		return parsePKCS8(block.Bytes)
+		return parsePKCS8(der)
 	case "RSA PRIVATE KEY":
-		return usable(x509.ParsePKCS1PrivateKey(block.Bytes))
+		return usable(x509.ParsePKCS1PrivateKey(der))
 	case "EC PRIVATE KEY":
-		return usable(x509.ParseECPrivateKey(block.Bytes))
+		return usable(x509.ParseECPrivateKey(der))
 	case "DSA PRIVATE KEY":
 		return nil, errDSA
 	case "OPENSSH PRIVATE KEY":
 		return nil, errors.New("an OpenSSH key; convert it with ssh-keygen -p -m PKCS8")
 	}
-	return nil, fmt.Errorf("unknown kind of key %q", block.Type)
+	return nil, fmt.Errorf("unknown kind of key %q", kind)
 }
 
-func parseDER(data []byte) (crypto.Signer, error) {
+func parseDER(data []byte, pin PINFunc) (crypto.Signer, error) {
 	if key, err := x509.ParsePKCS1PrivateKey(data); err == nil {
 		return usable(key, nil)
 	}
 	if key, err := x509.ParseECPrivateKey(data); err == nil {
 		return usable(key, nil)
+	}
+	if isPKCS12(data) {
+		return parsePKCS12(data, pin)
+	}
+	if isEncryptedPKCS8(data) {
+		return parseEncryptedPKCS8(data, pin)
 	}
 	return parsePKCS8(data)
 }
@@ -152,7 +171,7 @@ func pkcs8Algorithm(der []byte) (asn1.ObjectIdentifier, bool) {
 // modules, and its errors into this package's style.
 func usable[K any](key K, err error) (crypto.Signer, error) {
 	if err != nil {
-		return nil, errors.New(strings.TrimPrefix(err.Error(), "x509: "))
+		return nil, trimX509(err)
 	}
 	switch key := any(key).(type) {
 	case *rsa.PrivateKey:
@@ -161,4 +180,12 @@ func usable[K any](key K, err error) (crypto.Signer, error) {
 		return key, nil
 	}
 	return nil, fmt.Errorf("a key of type %T; the kernel verifies RSA and ECDSA", key)
+}
+
+// trimX509 puts an error of crypto/x509 into this package's style.
+func trimX509(err error) error {
+	if err == nil {
+		return nil
+	}
+	return errors.New(strings.TrimPrefix(err.Error(), "x509: "))
 }

@@ -27,6 +27,14 @@ type Key interface {
 // returns ErrNoPIN where there is none; an empty one is a PIN too.
 type PINFunc func(prompt string) ([]byte, error)
 
+// describe replaces the prompt by one that names the key.
+func (f PINFunc) describe(prompt string) PINFunc {
+	if f == nil {
+		return nil
+	}
+	return func(string) ([]byte, error) { return f(prompt) }
+}
+
 // ErrNoPIN says that a key needs a PIN or passphrase and none is to be had.
 var ErrNoPIN = errors.New("no PIN")
 
