@@ -126,7 +126,8 @@ func (d dkms) build(t *testing.T, pair keyPair, env ...string) (module, log stri
 	t.Helper()
 	d.writeFrameworkConf(t, pair)
 	headers := headers(t)
-	release := strings.TrimSpace(string(readFile(t, filepath.Join(headers, "include/config/kernel.release"))))
+	// Debian names the folder as "uname -r" does; kernel.release in it does not.
+	release := strings.TrimPrefix(filepath.Base(headers), "linux-headers-")
 	log = d.run(t, env, "build", "-m", "hello", "-v", "1.0", "-k", release,
 		"--dkmstree", d.tree(), "--sourcetree", d.source(), "--installtree", d.installed(),
 		"--kernelsourcedir", headers, "--config", d.config())
