@@ -77,7 +77,7 @@ func (s *Signer) prepareDetached(ctx context.Context, m *Module, out Output) (*P
 	if dest == "" {
 		dest = m.Path()
 	}
-	file, err := atomicfile.Prepare(dest+".p7s", message)
+	file, err := prepareMessage(m.source, dest+".p7s", message)
 	if err != nil {
 		return nil, err
 	}

@@ -83,7 +83,7 @@ func (s *Signer) run(ctx context.Context, job *job, pending *Pending, message st
 		return err
 	}
 	if message != "" {
-		p7s, err := atomicfile.Prepare(message, der)
+		p7s, err := prepareMessage(job.module, message, der)
 		if err != nil {
 			return err
 		}
@@ -105,7 +105,28 @@ func (s *Signer) DetachFile(ctx context.Context, module *os.File, path string) e
 	if err != nil {
 		return named(module, err)
 	}
-	return atomicfile.WriteFile(path, der)
+	return writeMessage(module, path, der)
+}
+
+func writeMessage(module *os.File, path string, message []byte) error {
+	file, err := prepareMessage(module, path, message)
+	if err != nil {
+		return err
+	}
+	return file.Commit()
+}
+
+// prepareMessage writes what stands beside a module to path. A link there that leads
+// to the module itself would end with the module lost.
+func prepareMessage(module *os.File, path string, message []byte) (*atomicfile.File, error) {
+	info, err := module.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if there, err := os.Stat(path); err == nil && os.SameFile(info, there) {
+		return nil, fmt.Errorf("%s: is the module itself, under another name", path)
+	}
+	return atomicfile.Prepare(path, message)
 }
 
 // DetachBlockFile is DetachFile with the trailer behind the message: what
@@ -119,7 +140,7 @@ func (s *Signer) DetachBlockFile(ctx context.Context, module *os.File, path stri
 	if err != nil {
 		return err
 	}
-	return atomicfile.WriteFile(path, block)
+	return writeMessage(module, path, block)
 }
 
 // AttachFile appends a finished PKCS#7 message and its trailer to a copy of the

@@ -35,7 +35,7 @@ func (t *Target) Create() (*File, error) {
 	if t.model != nil {
 		perm = 0o600
 	}
-	dir := filepath.Dir(t.path)
+	dir := folder(t.path)
 	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, perm)
 	if err == nil {
 		f := &File{target: t, file: os.NewFile(uintptr(fd), t.path)}
@@ -57,7 +57,7 @@ func (t *Target) Create() (*File, error) {
 func temporaryName(dir string) string {
 	var random [8]byte
 	rand.Read(random[:])
-	return filepath.Join(dir, ".sign-file-"+hex.EncodeToString(random[:]))
+	return dir + "/.sign-file-" + hex.EncodeToString(random[:])
 }
 
 // Named reports whether the unfinished file can be seen, and stays behind if the
@@ -130,7 +130,7 @@ func (f *File) backup() (undo, forget func()) {
 	if f.target.model == nil {
 		return func() { os.Remove(path) }, nothing
 	}
-	temp := temporaryName(filepath.Dir(path))
+	temp := temporaryName(folder(path))
 	if err := os.Link(path, temp); err != nil {
 		return nothing, nothing
 	}
@@ -156,7 +156,7 @@ func (f *File) link() (done bool, err error) {
 			return true, pathError("create", f.target.path, err)
 		}
 	}
-	temp := temporaryName(filepath.Dir(f.target.path))
+	temp := temporaryName(folder(f.target.path))
 	if err := unix.Linkat(unix.AT_FDCWD, f.procPath(), unix.AT_FDCWD, temp, unix.AT_SYMLINK_FOLLOW); err != nil {
 		return false, pathError("create", f.target.path, err)
 	}

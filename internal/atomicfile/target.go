@@ -66,7 +66,17 @@ func Follow(path string) (*Target, error) {
 func (t *Target) Is(info os.FileInfo) bool { return t.model != nil && os.SameFile(t.model, info) }
 
 // Dir returns the directory that the file will be in.
-func (t *Target) Dir() string { return filepath.Dir(t.path) }
+func (t *Target) Dir() string { return folder(t.path) }
+
+// folder is the directory part of a path as the kernel takes it. filepath.Dir would
+// drop "link/.." from it, which need not be where the link is.
+func folder(path string) string {
+	dir, _ := filepath.Split(path)
+	if dir == "" {
+		return "."
+	}
+	return dir
+}
 
 // Direct reports whether Create opens the target itself, so that what is
 // written can't be taken back.
@@ -82,7 +92,7 @@ func resolve(path string) (end string, magic bool, err error) {
 			return path, magic, err
 		}
 		if !filepath.IsAbs(next) {
-			next = filepath.Join(filepath.Dir(path), next)
+			next = folder(path) + "/" + next
 		}
 		path = next
 	}
@@ -127,8 +137,8 @@ func readLink(path string) (next string, magic bool, err error) {
 // of one's own or of the directory's owner are followed.
 func mayFollow(path string, link *unix.Stat_t) error {
 	var dir unix.Stat_t
-	if err := unix.Stat(filepath.Dir(path), &dir); err != nil {
-		return &os.PathError{Op: "stat", Path: filepath.Dir(path), Err: err}
+	if err := unix.Stat(folder(path), &dir); err != nil {
+		return &os.PathError{Op: "stat", Path: folder(path), Err: err}
 	}
 	const shared = unix.S_ISVTX | unix.S_IWOTH
 	if dir.Mode&shared == shared && link.Uid != uint32(os.Geteuid()) && link.Uid != dir.Uid {

@@ -31,16 +31,13 @@ func (p *program) classic(ctx context.Context, args []string) int {
 	}
 	options, operands, bad := getopt(args, letters, posix)
 	if bad != 0 {
-		fmt.Fprintf(p.err, "%s: invalid option -- '%c'\n", p.argv0, bad)
+		fmt.Fprintf(p.err, "%s: invalid option -- '%s'\n", p.argv0, []byte{bad}) // a byte, not a character
 	}
 	if bad != 0 || len(operands) < 4 || len(operands) > 5 {
 		io.WriteString(p.err, usage)
 		return exitUsage
 	}
-	c := classic{program: p, module: operands[3]}
-	if len(operands) == 5 {
-		c.dest = operands[4]
-	}
+	c := classic{program: p, module: operands[3], dest: operands[len(operands)-1]}
 	var err error
 	if options['s'] {
 		err = c.attach(ctx, operands[0])
@@ -54,7 +51,11 @@ func (p *program) classic(ctx context.Context, args []string) int {
 	return exitOK
 }
 
-// classic holds the operands by their names in the usage lines.
+// errNoDest: a script's variable that is not set does not mean "in place".
+var errNoDest = errors.New("<dest> is empty")
+
+// classic holds the operands by their names in the usage lines. dest is the module
+// itself where there is none.
 type classic struct {
 	*program
 	hash, key, certificate, module, dest string
@@ -75,13 +76,15 @@ func (c *classic) sign(ctx context.Context, options map[byte]bool) error {
 
 	message := c.module + ".p7s"
 	switch {
-	case options['D'] && c.dest == "":
+	case options['D'] && c.dest == c.module:
 		// kmodsign would put the bare signature in the module's place.
 		return errors.New("-D writes the signature alone: name a <dest> for it")
 	case options['D']:
 		return signer.DetachBlockFile(ctx, module, c.dest)
 	case options['d']:
 		return signer.DetachFile(ctx, module, message)
+	case c.dest == "":
+		return errNoDest
 	case options['p']:
 		return signer.SignFile(ctx, module, signfile.Output{Dest: c.dest, Message: message})
 	}
@@ -142,6 +145,9 @@ func (c *classic) attach(ctx context.Context, messageFile string) error {
 		return err
 	}
 	defer message.Close()
+	if c.dest == "" {
+		return errNoDest
+	}
 	c.warnIfSigned(module)
 	c.warnIfNoMessage(message)
 	return signfile.AttachFile(ctx, module, c.dest, message)
