@@ -385,7 +385,7 @@ func (g *generator) leftover(name string, percent int) {
 	case 2:
 		n.mode = fs.ModeDir | 0o755
 	case 3:
-		g.add(n, node{path: "second-left", hard: name})
+		g.add(n, node{path: "second-" + path.Ext(name), hard: name})
 		return
 	case 4:
 		n.mode, n.link = fs.ModeSymlink, path.Base(strings.TrimSuffix(strings.TrimSuffix(name, ".p7s"), ".~signed~"))
@@ -431,6 +431,9 @@ func (g *generator) commandLine(operands []string, flags string) {
 		args = slices.Insert(args, g.IntN(end+1), "-"+flags[:n])
 		flags = flags[n:]
 		end++
+	}
+	if g.chance(1) {
+		args = slices.Insert(args, 0, pick(g, "--help", "--version"))
 	}
 	g.s.args = args
 	posix := slices.ContainsFunc(g.s.env, func(v string) bool { return strings.HasPrefix(v, "POSIXLY_CORRECT=") })
