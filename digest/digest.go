@@ -104,12 +104,22 @@ func (a *Algorithm) DigestInfo(sum []byte) []byte {
 	var b cryptobyte.Builder
 	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) { // DigestInfo ::= SEQUENCE {
 		b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) { // digestAlgorithm AlgorithmIdentifier,
-			b.AddASN1ObjectIdentifier(a.oid)
+			b.AddASN1ObjectIdentifier(a.digestInfoOID())
 			b.AddASN1NULL()
 		})
 		b.AddASN1OctetString(sum) // digest OCTET STRING }
 	})
 	return b.BytesOrPanic()
+}
+
+// digestInfoOID is the algorithm's own identifier, but for SM3: OpenSSL 3.5 and 4.0
+// write sm3WithRSAEncryption there, and bytes are to be the same. Neither the kernel
+// nor OpenSSL 3.0 verifies RSA with SM3.
+func (a *Algorithm) digestInfoOID() asn1.ObjectIdentifier {
+	if a == SM3 {
+		return oidSM3WithRSA
+	}
+	return a.oid
 }
 
 // ParseDigestInfo is the way back: the algorithm of a DigestInfo that this package

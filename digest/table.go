@@ -22,6 +22,8 @@ var (
 	ansiECDSA = asn1.ObjectIdentifier{1, 2, 840, 10045, 4}         // ANSI X9.62 signatures
 )
 
+var oidSM3WithRSA = asn1.ObjectIdentifier{1, 2, 156, 10197, 1, 504}
+
 // The algorithms that the real sign-file has been seen to sign with.
 var (
 	MD5       = &Algorithm{name: "md5", oid: asn1.ObjectIdentifier{1, 2, 840, 113549, 2, 5}, nullParameters: true, hash: crypto.MD5, new: md5.New}
