@@ -91,12 +91,12 @@ func (w *workshop) only(names ...string) {
 	}
 }
 
-// tmpfs mounts a small filesystem.
-func tmpfs(t *testing.T, options string) string {
+// mount mounts a filesystem of its own kind.
+func mount(t *testing.T, kind, options string) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, options); err != nil {
-		testenv.Missing(t, "the right to mount a tmpfs: "+err.Error())
+	if err := unix.Mount(kind, dir, kind, 0, options); err != nil {
+		testenv.Missing(t, "the right to mount a "+kind+": "+err.Error())
 	}
 	t.Cleanup(func() {
 		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
@@ -109,7 +109,7 @@ func tmpfs(t *testing.T, options string) string {
 func TestDiskFull(t *testing.T) {
 	for _, flags := range []string{"", "-p", "-d"} {
 		t.Run("flags "+flags, func(t *testing.T) {
-			w := newWorkshop(t, tmpfs(t, "size=256k"), 200_000)
+			w := newWorkshop(t, mount(t, "tmpfs", "size=256k"), 200_000)
 			if flags == "-d" {
 				fill(t, w.path("rest"))
 			}
@@ -123,7 +123,7 @@ func TestDiskFull(t *testing.T) {
 		})
 	}
 	t.Run("dest", func(t *testing.T) {
-		full := tmpfs(t, "size=64k")
+		full := mount(t, "tmpfs", "size=64k")
 		w := newWorkshop(t, t.TempDir(), 200_000)
 		writeFile(t, filepath.Join(full, "out.ko"), "the old content", 0o644)
 		out, err := w.sign("", "m.ko", filepath.Join(full, "out.ko"))
