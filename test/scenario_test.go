@@ -32,9 +32,6 @@ type call struct {
 
 func (c call) has(flag string) bool { return strings.Contains(c.flags, flag) }
 
-// usage tells that the usage lines are the answer.
-func (c call) usage() bool { return c.bad || len(c.operands) < 4 || len(c.operands) > 5 }
-
 // operand returns an operand that may not be there.
 func (c call) operand(i int) string {
 	if i >= len(c.operands) {

@@ -44,8 +44,11 @@ func TestGetopt(t *testing.T) {
 // No argument is lost, whatever the order.
 func FuzzGetopt(f *testing.F) {
 	f.Add("-d a -p -- -k b", false)
-	f.Add("a\x00-s", true)
+	f.Add("a -s", true)
 	f.Fuzz(func(t *testing.T, line string, posix bool) {
+		if strings.Contains(line, "\x00") {
+			return // no argument of a process has one
+		}
 		args := strings.Split(line, " ")
 		options, operands, bad := getopt(args, "sdpk", posix)
 		if bad != 0 {
@@ -60,8 +63,8 @@ func FuzzGetopt(f *testing.F) {
 			rest = slices.Delete(rest, i, i+1)
 		}
 		for _, arg := range rest {
-			for _, letter := range strings.Trim(arg, "-") {
-				if !options[byte(letter)] {
+			for _, letter := range []byte(strings.Trim(arg, "-")) {
+				if !options[letter] {
 					t.Errorf("%q: %q is lost", args, arg)
 				}
 			}
