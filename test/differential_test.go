@@ -150,20 +150,27 @@ func (c *comparison) feedModule(root string) (stop func()) {
 	if info, err := os.Stat(path); err != nil || info.Mode().Type() != fs.ModeNamedPipe {
 		return func() {}
 	}
-	var done sync.WaitGroup
-	done.Go(func() {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
 		f, err := os.OpenFile(path, os.O_WRONLY, 0)
 		if err == nil {
 			f.Write(c.feed) // fails when the reader goes, as it may
 			f.Close()
 		}
-	})
+	}()
 	return func() {
-		// The program may never have opened it: let the writer go.
-		f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-		done.Wait()
-		if err == nil {
-			f.Close()
+		// The program may never have opened it, or not have read it all: a reader
+		// that comes and goes lets the writer in, and out again.
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(time.Millisecond):
+			}
+			if f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0); err == nil {
+				f.Close()
+			}
 		}
 	}
 }
