@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -32,8 +33,11 @@ func (t *Target) Create() (*File, error) {
 	// A file that takes another's place gets that one's permissions at the end
 	// and nobody else's before; a new one takes what umask and ACLs give it.
 	perm := uint32(0o666)
-	if t.model != nil {
+	switch {
+	case t.model != nil:
 		perm = 0o600
+	case t.perm != 0:
+		perm = uint32(t.perm.Perm())
 	}
 	dir := folder(t.path)
 	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, perm)
@@ -90,6 +94,11 @@ func (f *File) Commit() error {
 			return err
 		}
 	}
+	if f.target.exclusive {
+		// Not renameat2(RENAME_NOREPLACE), which NFS does not have. Discard
+		// removes the temporary name.
+		return pathError("create", f.target.path, unix.Link(f.temp, f.target.path))
+	}
 	if err := unix.Rename(f.temp, f.target.path); err != nil {
 		return f.replaceError(err)
 	}
@@ -127,11 +136,11 @@ func (f *File) backup() (undo, forget func()) {
 	if f.target.direct {
 		return nothing, nothing
 	}
-	if f.target.model == nil {
-		return func() { os.Remove(path) }, nothing
-	}
 	temp := temporaryName(folder(path))
-	if err := os.Link(path, temp); err != nil {
+	switch err := os.Link(path, temp); {
+	case errors.Is(err, fs.ErrNotExist):
+		return func() { os.Remove(path) }, nothing
+	case err != nil:
 		return nothing, nothing
 	}
 	return func() { os.Rename(temp, path) }, func() { os.Remove(temp) }
@@ -152,7 +161,7 @@ func flush(file *os.File) error {
 func (f *File) link() (done bool, err error) {
 	if f.target.model == nil {
 		err := unix.Linkat(unix.AT_FDCWD, f.procPath(), unix.AT_FDCWD, f.target.path, unix.AT_SYMLINK_FOLLOW)
-		if !errors.Is(err, unix.EEXIST) {
+		if f.target.exclusive || !errors.Is(err, unix.EEXIST) {
 			return true, pathError("create", f.target.path, err)
 		}
 	}

@@ -15,6 +15,9 @@ type Target struct {
 	path   string
 	model  os.FileInfo // the file that is replaced; nil when there is none
 	direct bool        // written as it stands: a pipe, a device, /dev/stdout
+
+	perm      os.FileMode // of a file that takes nothing over; 0 stands for 0666
+	exclusive bool        // Commit replaces nothing
 }
 
 // maxLinks is the kernel's MAXSYMLINKS.
@@ -29,6 +32,13 @@ func Entry(path string) (*Target, error) {
 		return &Target{path: path}, nil
 	}
 	return &Target{path: path, model: info}, err
+}
+
+// New is the directory entry itself, for a file that takes over no permissions: it
+// gets perm, less the umask. Unless replace is set, Commit fails with fs.ErrExist
+// where something bears the name already.
+func New(path string, perm os.FileMode, replace bool) *Target {
+	return &Target{path: path, perm: perm, exclusive: !replace}
 }
 
 // Follow is the file that open(2) with O_CREAT would reach, as sign-file opens

@@ -13,7 +13,7 @@ import (
 // opensSecondFace tells whether the first argument is one that the kernel's
 // sign-file could do nothing with: a subcommand is no hash algorithm.
 func opensSecondFace(first string) bool {
-	return slices.Contains([]string{"sign", "map", "verify", "inspect", "strip", "extract", "digest", "attach", "help", "--help", "--version"}, first)
+	return slices.Contains([]string{"sign", "map", "verify", "inspect", "strip", "extract", "digest", "attach", "keygen", "help", "--help", "--version"}, first)
 }
 
 // errUsage marks an error of the command line itself: exit code 2.
@@ -64,6 +64,7 @@ func (p *program) app() *cli.App {
 			p.extractCommand(),
 			p.digestCommand(),
 			p.attachCommand(),
+			p.keygenCommand(),
 		},
 		HideHelpCommand:           true,
 		DisableSliceFlagSeparator: true, // a comma may stand in a file's name

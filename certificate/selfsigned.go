@@ -1,0 +1,185 @@
+package certificate
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha1"
+	"crypto/x509"
+	"encoding/asn1"
+	"errors"
+	"fmt"
+	"math/big"
+	"time"
+
+	"golang.org/x/crypto/cryptobyte"
+	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
+
+	"sign-file/digest"
+)
+
+// SelfSigned makes a certificate of a key for itself: with the extensions of the
+// kernel's certs/default_x509.genkey, in its order, which crypto/x509 can't keep.
+// subject is a DER Name; RSA and ECDSA keys sign as keys.Key says.
+func SelfSigned(key crypto.Signer, subject []byte, algorithm *digest.Algorithm, notBefore, notAfter time.Time) (*Certificate, error) {
+	signatureAlgorithm, err := signatureIdentifier(key.Public(), algorithm)
+	if err != nil {
+		return nil, err
+	}
+	publicKeyInfo, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		return nil, err
+	}
+	tbs, err := marshalTBS(signatureAlgorithm, subject, publicKeyInfo, notBefore, notAfter)
+	if err != nil {
+		return nil, err
+	}
+	h := algorithm.New()
+	h.Write(tbs)
+	sum := h.Sum(nil)
+	signature, err := signSum(key, algorithm, sum)
+	if err != nil {
+		return nil, err
+	}
+	var b cryptobyte.Builder
+	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) { // Certificate ::= SEQUENCE {
+		b.AddBytes(tbs)                // tbsCertificate TBSCertificate,
+		b.AddBytes(signatureAlgorithm) // signatureAlgorithm AlgorithmIdentifier,
+		b.AddASN1BitString(signature)  // signatureValue BIT STRING }
+	})
+	der, err := b.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	c, err := Parse(der)
+	if err != nil {
+		return nil, err
+	}
+	return c, c.CheckSignature(algorithm, sum, signature)
+}
+
+func signSum(key crypto.Signer, algorithm *digest.Algorithm, sum []byte) ([]byte, error) {
+	if _, isRSA := key.Public().(*rsa.PublicKey); isRSA {
+		return key.Sign(rand.Reader, algorithm.DigestInfo(sum), crypto.Hash(0))
+	}
+	return key.Sign(rand.Reader, sum, algorithm.Hash())
+}
+
+// rsaWith are the identifiers of RSA with the hashes that CONFIG_MODULE_SIG_HASH
+// can name (RFC 8017, appendix C; NIST CSOR sigAlgs).
+func rsaWith(algorithm *digest.Algorithm) asn1.ObjectIdentifier {
+	switch algorithm {
+	case digest.SHA256:
+		return asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 11}
+	case digest.SHA384:
+		return asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 12}
+	case digest.SHA512:
+		return asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 13}
+	case digest.SHA3_256:
+		return asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 3, 14}
+	case digest.SHA3_384:
+		return asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 3, 15}
+	case digest.SHA3_512:
+		return asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 3, 16}
+	}
+	return nil
+}
+
+// signatureIdentifier is the AlgorithmIdentifier of a certificate's signature.
+func signatureIdentifier(key crypto.PublicKey, algorithm *digest.Algorithm) ([]byte, error) {
+	rsaOID := rsaWith(algorithm)
+	if rsaOID == nil {
+		return nil, fmt.Errorf("no certificates are made with %v (use sha256, sha384, sha512, or sha3-256 and longer)", algorithm)
+	}
+	var b cryptobyte.Builder
+	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) { // AlgorithmIdentifier ::= SEQUENCE {
+		switch key.(type) {
+		case *rsa.PublicKey:
+			b.AddASN1ObjectIdentifier(rsaOID) // algorithm OBJECT IDENTIFIER,
+			b.AddASN1NULL()                   // parameters NULL } for RSA (RFC 4055, section 5),
+		case *ecdsa.PublicKey:
+			b.AddASN1ObjectIdentifier(algorithm.ECDSA()) // none for ECDSA (RFC 5758, section 3.2)
+		default:
+			b.SetError(fmt.Errorf("%s keys do not sign certificates", KeyName(key)))
+		}
+	})
+	return b.Bytes()
+}
+
+func marshalTBS(signatureAlgorithm, subject, publicKeyInfo []byte, notBefore, notAfter time.Time) ([]byte, error) {
+	if notAfter.Year() > 9999 {
+		return nil, errors.New("a certificate cannot be valid beyond the year 9999")
+	}
+	explicit := func(n uint8) cbasn1.Tag { return cbasn1.Tag(n).ContextSpecific().Constructed() }
+	var b cryptobyte.Builder
+	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) { // TBSCertificate ::= SEQUENCE {
+		b.AddASN1(explicit(0), func(b *cryptobyte.Builder) { b.AddASN1Int64(2) }) // version [0] EXPLICIT, v3,
+		b.AddASN1BigInt(newSerial())                                              // serialNumber,
+		b.AddBytes(signatureAlgorithm)                                            // signature AlgorithmIdentifier,
+		b.AddBytes(subject)                                                       // issuer Name,
+		b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {                  // validity Validity,
+			addTime(b, notBefore)
+			addTime(b, notAfter)
+		})
+		b.AddBytes(subject)                                  // subject Name,
+		b.AddBytes(publicKeyInfo)                            // subjectPublicKeyInfo,
+		b.AddASN1(explicit(3), func(b *cryptobyte.Builder) { // extensions [3] EXPLICIT }
+			b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) { addExtensions(b, keyID(publicKeyInfo)) })
+		})
+	})
+	return b.Bytes()
+}
+
+// newSerial is a random number of 159 bits, as openssl req's: positive in 20 bytes,
+// the most that RFC 5280 allows (section 4.1.2.2).
+func newSerial() *big.Int {
+	random := make([]byte, 20)
+	rand.Read(random)
+	random[0] = random[0]&0x7f | 0x40
+	return new(big.Int).SetBytes(random)
+}
+
+// addTime is UTCTime until 2049, GeneralizedTime after (RFC 5280, section 4.1.2.5).
+func addTime(b *cryptobyte.Builder, t time.Time) {
+	if t = t.UTC(); t.Year() < 2050 {
+		b.AddASN1UTCTime(t)
+	} else {
+		b.AddASN1GeneralizedTime(t)
+	}
+}
+
+// keyID is method 1 of RFC 5280, section 4.2.1.2: SHA-1 of the key's BIT STRING.
+func keyID(publicKeyInfo []byte) []byte {
+	input := cryptobyte.String(publicKeyInfo)
+	var info cryptobyte.String
+	var key asn1.BitString
+	if !input.ReadASN1(&info, cbasn1.SEQUENCE) || !info.SkipASN1(cbasn1.SEQUENCE) || !info.ReadASN1BitString(&key) {
+		return nil
+	}
+	sum := sha1.Sum(key.Bytes)
+	return sum[:]
+}
+
+// addExtensions writes those of default_x509.genkey: basicConstraints=critical,
+// CA:FALSE; keyUsage=digitalSignature; subjectKeyIdentifier=hash;
+// authorityKeyIdentifier=keyid.
+func addExtensions(b *cryptobyte.Builder, id []byte) {
+	add := func(number int, critical bool, value func(*cryptobyte.Builder)) {
+		b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) { // Extension ::= SEQUENCE {
+			b.AddASN1ObjectIdentifier(asn1.ObjectIdentifier{2, 5, 29, number}) // extnID,
+			if critical {
+				b.AddASN1Boolean(true) // critical BOOLEAN DEFAULT FALSE,
+			}
+			b.AddASN1(cbasn1.OCTET_STRING, value) // extnValue OCTET STRING }
+		})
+	}
+	add(19, true, func(b *cryptobyte.Builder) { b.AddASN1(cbasn1.SEQUENCE, func(*cryptobyte.Builder) {}) })
+	add(15, false, func(b *cryptobyte.Builder) { b.AddBytes([]byte{byte(cbasn1.BIT_STRING), 2, 7, 1 << 7}) }) // bit 0 of 1
+	add(14, false, func(b *cryptobyte.Builder) { b.AddASN1OctetString(id) })
+	add(35, false, func(b *cryptobyte.Builder) {
+		b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) { // AuthorityKeyIdentifier ::= SEQUENCE {
+			b.AddASN1(cbasn1.Tag(0).ContextSpecific(), func(b *cryptobyte.Builder) { b.AddBytes(id) }) // keyIdentifier [0] }
+		})
+	})
+}

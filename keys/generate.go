@@ -1,0 +1,63 @@
+package keys
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"strings"
+)
+
+// kinds are the keys that Generate makes: those that kernels verify with.
+var kinds = []struct {
+	name     string
+	generate func() (crypto.Signer, error)
+}{
+	{"rsa:2048", func() (crypto.Signer, error) { return rsa.GenerateKey(rand.Reader, 2048) }},
+	{"rsa:3072", func() (crypto.Signer, error) { return rsa.GenerateKey(rand.Reader, 3072) }},
+	{"rsa:4096", func() (crypto.Signer, error) { return rsa.GenerateKey(rand.Reader, 4096) }},
+	{"ec:p256", func() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }},
+	{"ec:p384", func() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P384(), rand.Reader) }},
+	{"ec:p521", func() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P521(), rand.Reader) }},
+}
+
+// Kinds returns the names that Generate takes.
+func Kinds() []string {
+	var names []string
+	for _, k := range kinds {
+		names = append(names, k.name)
+	}
+	return names
+}
+
+// Generate makes a new private key of the named kind, rsa:4096 for one.
+func Generate(kind string) (crypto.Signer, error) {
+	for _, k := range kinds {
+		if k.name == kind {
+			return k.generate()
+		}
+	}
+	return nil, fmt.Errorf("%q: unknown kind of key (want %s)", kind, strings.Join(Kinds(), ", "))
+}
+
+// MarshalPEM writes a private key as openssl req does: PKCS#8, encrypted if
+// a passphrase is there. An empty one is one too; nil is none.
+func MarshalPEM(key crypto.Signer, passphrase []byte) ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, trimX509(err)
+	}
+	defer clear(der)
+	if passphrase == nil {
+		return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+	}
+	encrypted, err := EncryptPKCS8(der, passphrase)
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: encrypted}), nil
+}
