@@ -67,32 +67,33 @@ func (k *execKey) Sign(_ io.Reader, toSign []byte, opts crypto.SignerOpts) ([]by
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w%s", k.command[0], err, errs.quote())
 	}
-	if out.Len() == 0 || out.truncated {
+	if out.kept.Len() == 0 || out.truncated {
 		return nil, fmt.Errorf("%s: wrote no signature, or one of more than %d bytes%s", k.command[0], maxExecOutput, errs.quote())
 	}
-	return out.Bytes(), nil
+	return out.kept.Bytes(), nil
 }
 
-// bounded keeps the beginning of what a command writes, and lets it write on.
+// bounded keeps the beginning of what a command writes, and lets it write on. It
+// embeds no bytes.Buffer, whose ReadFrom io.Copy would prefer to Write.
 type bounded struct {
-	bytes.Buffer
+	kept      bytes.Buffer
 	truncated bool
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
-	room := maxExecOutput - b.Len()
+	room := maxExecOutput - b.kept.Len()
 	if len(p) > room {
 		b.truncated = true
-		b.Buffer.Write(p[:room])
+		b.kept.Write(p[:room])
 	} else {
-		b.Buffer.Write(p)
+		b.kept.Write(p)
 	}
 	return len(p), nil
 }
 
 // quote puts what the command said on standard error behind an error, on one line.
 func (b *bounded) quote() string {
-	text := strings.Join(strings.Fields(b.String()), " ")
+	text := strings.Join(strings.Fields(b.kept.String()), " ")
 	if text == "" {
 		return ""
 	}
