@@ -162,8 +162,8 @@ func keyID(publicKeyInfo []byte) []byte {
 }
 
 // addExtensions writes those of default_x509.genkey: basicConstraints=critical,
-// CA:FALSE; keyUsage=digitalSignature; subjectKeyIdentifier=hash;
-// authorityKeyIdentifier=keyid.
+// CA:FALSE; keyUsage=digitalSignature; subjectKeyIdentifier=hash. Of
+// authorityKeyIdentifier=keyid OpenSSL 3 makes nothing in a self-signed certificate.
 func addExtensions(b *cryptobyte.Builder, id []byte) {
 	add := func(number int, critical bool, value func(*cryptobyte.Builder)) {
 		b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) { // Extension ::= SEQUENCE {
@@ -177,9 +177,4 @@ func addExtensions(b *cryptobyte.Builder, id []byte) {
 	add(19, true, func(b *cryptobyte.Builder) { b.AddASN1(cbasn1.SEQUENCE, func(*cryptobyte.Builder) {}) })
 	add(15, false, func(b *cryptobyte.Builder) { b.AddBytes([]byte{byte(cbasn1.BIT_STRING), 2, 7, 1 << 7}) }) // bit 0 of 1
 	add(14, false, func(b *cryptobyte.Builder) { b.AddASN1OctetString(id) })
-	add(35, false, func(b *cryptobyte.Builder) {
-		b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) { // AuthorityKeyIdentifier ::= SEQUENCE {
-			b.AddASN1(cbasn1.Tag(0).ContextSpecific(), func(b *cryptobyte.Builder) { b.AddBytes(id) }) // keyIdentifier [0] }
-		})
-	})
 }

