@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"sign-file/certificate"
 )
@@ -30,12 +31,7 @@ func (r *Ring) Load(paths ...string) error {
 }
 
 func (r *Ring) loadFile(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, certificate.MaxFileSize))
+	data, err := readLimited(path, certificate.MaxFileSize)
 	if err != nil {
 		return err
 	}
@@ -68,4 +64,38 @@ func (r *Ring) loadDir(path string) error {
 		return fmt.Errorf("%s: no certificate in this directory", path)
 	}
 	return nil
+}
+
+// maxBlacklist bounds a blacklist file, in bytes.
+const maxBlacklist = 16 << 20
+
+// LoadBlacklist reads entries from a file, one a line. Quotes and commas around
+// them are those of CONFIG_SYSTEM_BLACKLIST_HASH_LIST; # begins a comment.
+func (r *Ring) LoadBlacklist(path string) error {
+	text, err := readLimited(path, maxBlacklist)
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(text)) {
+		line, _, _ = strings.Cut(line, "#")
+		if entry := strings.Trim(line, " \t\r\n\","); entry != "" {
+			if err := r.Blacklist(entry); err != nil {
+				return fmt.Errorf("%s: %w", path, err)
+			}
+		}
+	}
+	return nil
+}
+
+func readLimited(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		err = fmt.Errorf("%s: larger than %d bytes", path, limit)
+	}
+	return b, err
 }

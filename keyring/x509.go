@@ -1,0 +1,351 @@
+package keyring
+
+import (
+	"bytes"
+	"slices"
+	"syscall"
+
+	"sign-file/verdict"
+)
+
+// x509 is a certificate as x509_cert_parse reads it
+// (crypto/asymmetric_keys/x509_cert_parser.c, with the grammar of x509.asn1).
+type x509 struct {
+	raw             []byte
+	tbs             []byte
+	issuer, subject []byte // contents of the Names
+	serial          []byte // content of the INTEGER
+	keyID           []byte // subject key identifier; nil when absent
+	id              []byte // serial and issuer: what it's found by, beside keyID
+
+	// What the authority key identifier says of the issuer's certificate: serial
+	// and issuer, and key identifier.
+	authorityID, authorityKeyID []byte
+
+	key       publicKey
+	signature signature
+
+	notBefore, notAfter int64
+
+	unverifiable bool // signed in a way that this kernel can't verify
+	selfSigned   bool
+	blacklisted  bool
+}
+
+// certificateParser is struct x509_parse_context.
+type certificateParser struct {
+	*decoder
+	kernel       *Kernel
+	x509         *x509
+	lastOID      string
+	lastTime     element
+	params       []byte // AlgorithmIdentifier's, with their header
+	signatureOID string
+	authority    []byte // the extension
+	issuerName   []byte // in the authority key identifier
+}
+
+// parseCertificate refuses what the kernel's parser refuses, a self-signed
+// certificate that doesn't verify among it.
+func (k *Kernel) parseCertificate(der []byte, blacklist blacklist) (*x509, error) {
+	p := &certificateParser{kernel: k, x509: &x509{}}
+	err := decode(der, func(d *decoder) {
+		p.decoder = d
+		p.certificate()
+	})
+	if err == nil && p.authority != nil {
+		err = decode(p.authority, func(d *decoder) {
+			p.decoder = d
+			p.authorityKeyIdentifier()
+		})
+	}
+	if err != nil {
+		return nil, err
+	}
+	c := p.x509
+	c.signature.over(c.tbs)
+	// MD4 is the kernel's misnomer for MD5, and pkcs1pad knows no MD4.
+	h := c.signature.hash
+	c.unverifiable = h != nil && (!k.has(h) || h.oid == oidMD4)
+	c.blacklisted = blacklist.hasTBS(k, c)
+	c.id = join(c.serial, c.issuer)
+	return c, k.checkSelfSigned(c)
+}
+
+func (p *certificateParser) oid() pattern {
+	return leaf(tagOID, func(e element) error {
+		p.lastOID = string(e.content)
+		return nil
+	})
+}
+
+func (p *certificateParser) certificate() {
+	c := p.x509
+	p.need(compound(tagSequence, func() {
+		p.need(compound(tagSequence, p.tbsCertificate, func(e element) error {
+			c.tbs = p.data[e.start-e.header : e.start+len(e.content)]
+			return nil
+		}))
+		p.algorithm(nil)
+		p.need(leaf(tagBitString, p.noteSignature))
+	}, func(e element) error {
+		c.raw = p.data[e.start-e.header : p.pos]
+		return nil
+	}))
+}
+
+func (p *certificateParser) tbsCertificate() {
+	c := p.x509
+	keep := func(into *[]byte) action {
+		return func(e element) error {
+			*into = e.content
+			return nil
+		}
+	}
+	p.maybe(compound(contextual(0), func() { p.need(leaf(tagInteger, nil)) }, nil))
+	p.need(leaf(tagInteger, keep(&c.serial)))
+	p.algorithm(p.noteSignatureAlgorithm)
+	p.name(keep(&c.issuer))
+	p.need(compound(tagSequence, func() {
+		p.time(&c.notBefore)
+		p.time(&c.notAfter)
+	}, nil))
+	p.name(keep(&c.subject))
+	p.need(compound(tagSequence, func() {
+		p.params = nil
+		p.algorithm(nil)
+		p.need(leaf(tagBitString, p.noteKey))
+	}, nil))
+	p.maybe(leaf(context(1), nil))
+	p.maybe(leaf(context(2), nil))
+	p.maybe(compound(contextual(3), func() {
+		p.need(listOf(tagSequence, p.extension, nil))
+	}, nil))
+}
+
+func (p *certificateParser) algorithm(act action) {
+	p.need(compound(tagSequence, func() {
+		p.need(p.oid())
+		p.maybe(anything(func(e element) error {
+			p.params = p.data[e.start-e.header : e.start+len(e.content)]
+			return nil
+		}))
+	}, act))
+}
+
+func (p *certificateParser) name(act action) {
+	p.need(listOf(tagSequence, p.relativeName, act))
+}
+
+func (p *certificateParser) relativeName() {
+	p.need(listOf(tagSet, func() {
+		p.need(compound(tagSequence, func() {
+			p.need(p.oid())
+			p.need(anything(nil))
+		}, nil))
+	}, nil))
+}
+
+// time reads a Time. Where it's missing at the end of its Validity, the kernel
+// reads the one before it once more.
+func (p *certificateParser) time(into *int64) {
+	note := func(e element) error {
+		p.lastTime = e
+		return nil
+	}
+	p.choose(leaf(tagUTCTime, note), leaf(tagGeneralizedTime, note))
+	if p.err == nil {
+		*into, p.err = decodeTime(p.lastTime)
+	}
+}
+
+// noteSignatureAlgorithm is x509_note_sig_algo.
+func (p *certificateParser) noteSignatureAlgorithm(element) error {
+	kind, hashOID := p.kernel.certificateSignature(p.lastOID)
+	if kind == "" {
+		return verdict.Refuse(syscall.ENOPKG, "x509_note_sig_algo", "kernel %s does not know certificates signed with %s", p.kernel.Name, formatOID(p.lastOID))
+	}
+	p.x509.signature.kind = kind
+	p.x509.signature.hash = p.kernel.hash(hashOID)
+	p.signatureOID = p.lastOID
+	return nil
+}
+
+// certificateSignature maps signature algorithms of certificates.
+func (k *Kernel) certificateSignature(oid string) (kind keyKind, hash string) {
+	switch oid {
+	case oidSHA1WithRSA:
+		return kindRSA, oidSHA1
+	case oidSHA224WithRSA:
+		return kindRSA, oidSHA224
+	case oidSHA256WithRSA:
+		return kindRSA, oidSHA256
+	case oidSHA384WithRSA:
+		return kindRSA, oidSHA384
+	case oidSHA512WithRSA:
+		return kindRSA, oidSHA512
+	case oidECDSAWithSHA1:
+		return kindECDSA, oidSHA1
+	case oidECDSAWithSHA224:
+		return kindECDSA, oidSHA224
+	case oidECDSAWithSHA256:
+		return kindECDSA, oidSHA256
+	case oidECDSAWithSHA384:
+		return kindECDSA, oidSHA384
+	case oidECDSAWithSHA512:
+		return kindECDSA, oidSHA512
+	case oidGOSTSignature256:
+		return kindECRDSA, oidStreebog256
+	case oidGOSTSignature512:
+		return kindECRDSA, oidStreebog512
+	}
+	return k.newerCertificateSignature(oid)
+}
+
+// newerCertificateSignature maps those that not every kernel knows.
+func (k *Kernel) newerCertificateSignature(oid string) (kind keyKind, hash string) {
+	sha3 := map[string][2]string{
+		oidSHA3_256WithRSA: {string(kindRSA), oidSHA3_256}, oidECDSAWithSHA3_256: {string(kindECDSA), oidSHA3_256},
+		oidSHA3_384WithRSA: {string(kindRSA), oidSHA3_384}, oidECDSAWithSHA3_384: {string(kindECDSA), oidSHA3_384},
+		oidSHA3_512WithRSA: {string(kindRSA), oidSHA3_512}, oidECDSAWithSHA3_512: {string(kindECDSA), oidSHA3_512},
+	}
+	if pair, ok := sha3[oid]; ok && k.sha3 {
+		return keyKind(pair[0]), pair[1]
+	}
+	switch {
+	case oid == oidMD5WithRSA && k.md5Certs:
+		return kindRSA, oidMD4 // the kernel takes 1.2.840.113549.1.1.4 for MD4's
+	case oid == oidSM2WithSM3 && k.sm2:
+		return kindSM2, oidSM3
+	case (oid == oidMLDSA44 || oid == oidMLDSA65 || oid == oidMLDSA87) && k.mldsa:
+		return kindMLDSA, ""
+	}
+	return "", ""
+}
+
+// noteSignature is x509_note_signature.
+func (p *certificateParser) noteSignature(e element) error {
+	const where = "x509_note_signature"
+	if p.lastOID != p.signatureOID {
+		return verdict.Logged(syscall.EINVAL, where, "differs from tbsCertificate.signature", "the certificate names two signature algorithms")
+	}
+	value, ok := bitString(e)
+	if !ok {
+		return verdict.Refuse(syscall.EBADMSG, where, "the certificate's signature is no whole number of bytes")
+	}
+	p.x509.signature.value = value
+	return nil
+}
+
+// bitString drops the octet that counts unused bits, and wants it to be zero.
+func bitString(e element) ([]byte, bool) {
+	if len(e.content) < 1 || e.content[0] != 0 {
+		return nil, false
+	}
+	return e.content[1:], true
+}
+
+// extension reads one extension; criticality means nothing to the kernel.
+func (p *certificateParser) extension() {
+	p.need(compound(tagSequence, func() {
+		p.need(p.oid())
+		p.maybe(leaf(tagBoolean, nil))
+		p.need(leaf(tagOctetString, p.noteExtension))
+	}, nil))
+}
+
+// noteExtension is x509_process_extension.
+func (p *certificateParser) noteExtension(e element) error {
+	v, ok := e.content, true
+	switch p.lastOID {
+	case oidSubjectKeyID:
+		ok = p.x509.keyID == nil && len(v) >= 3 && v[0] == tagOctetString && int(v[1]) == len(v)-2
+		if ok {
+			p.x509.keyID = v[2:]
+		}
+	case oidAuthorityKeyID:
+		p.authority = v
+	case oidKeyUsage:
+		ok = !p.kernel.strictExtensions || len(v) >= 4 && v[0] == tagBitString && v[2] < 8
+	case oidBasicConstraints:
+		ok = !p.kernel.strictExtensions || goodConstraints(v)
+	}
+	if !ok {
+		return verdict.Refuse(syscall.EBADMSG, "x509_process_extension", "malformed certificate extension %s", formatOID(p.lastOID))
+	}
+	return nil
+}
+
+// goodConstraints: empty, or a TRUE first (the kernel wants 0xff).
+func goodConstraints(v []byte) bool {
+	if len(v) < 2 || v[0] != tagSequence || int(v[1]) != len(v)-2 {
+		return false
+	}
+	return len(v) == 2 || bytes.HasPrefix(v[2:], []byte{tagBoolean, 1, 0xff})
+}
+
+// authorityKeyIdentifier is x509_akid.asn1. Of the names in it a directoryName
+// counts, and only the first serial number and key identifier.
+func (p *certificateParser) authorityKeyIdentifier() {
+	c := p.x509
+	p.need(compound(tagSequence, func() {
+		p.maybe(leaf(context(0), func(e element) error {
+			c.authorityKeyID = e.content
+			return nil
+		}))
+		p.maybe(listOf(contextual(1), p.generalName, nil))
+		p.maybe(leaf(context(2), func(e element) error {
+			if p.issuerName != nil {
+				c.authorityID = join(e.content, p.issuerName)
+			}
+			return nil
+		}))
+	}, nil))
+}
+
+func (p *certificateParser) generalName() {
+	explicit := func(number byte, content pattern) pattern {
+		return compound(contextual(number), func() { p.need(content) }, nil)
+	}
+	p.choose(
+		explicit(0, anything(nil)), explicit(1, leaf(tagIA5String, nil)), explicit(2, leaf(tagIA5String, nil)), explicit(3, anything(nil)),
+		compound(contextual(4), func() {
+			p.name(func(e element) error {
+				p.issuerName = e.content
+				return nil
+			})
+		}, nil),
+		explicit(5, anything(nil)), explicit(6, leaf(tagIA5String, nil)), explicit(7, leaf(tagOctetString, nil)), explicit(8, leaf(tagOID, nil)))
+}
+
+// checkSelfSigned is x509_check_for_self_signed.
+func (k *Kernel) checkSelfSigned(c *x509) error {
+	const where = "x509_check_for_self_signed"
+	if !bytes.Equal(c.subject, c.issuer) {
+		return nil
+	}
+	if c.authorityID != nil || c.authorityKeyID != nil {
+		byKeyID, byID := same(c.keyID, c.authorityKeyID), same(c.id, c.authorityID)
+		if !byKeyID && !byID {
+			return nil
+		}
+		if byKeyID != byID && c.authorityID != nil && c.authorityKeyID != nil {
+			return verdict.Refuse(syscall.EKEYREJECTED, where, "the certificate's authority key identifier is only half its own")
+		}
+	}
+	if c.unverifiable {
+		return nil
+	}
+	err := k.verifySignature(&c.key, &c.signature)
+	if isErrno(err, syscall.ENOPKG) {
+		c.unverifiable = true
+		return nil
+	}
+	c.selfSigned = err == nil
+	return about("self-signed certificate", err)
+}
+
+// same is asymmetric_key_id_same: an identifier that is missing equals nothing.
+func same(a, b []byte) bool { return a != nil && b != nil && bytes.Equal(a, b) }
+
+func join(parts ...[]byte) []byte { return slices.Concat(parts...) }
