@@ -1,6 +1,7 @@
 package keyring
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -10,37 +11,74 @@ import (
 	"sign-file/certificate"
 )
 
-// Load trusts every certificate of the named files, PEM or DER, and of every file
-// in the named directories that holds one.
-func (r *Ring) Load(paths ...string) error {
-	for _, path := range paths {
-		info, err := os.Stat(path)
-		if err != nil {
-			return err
-		}
-		if info.IsDir() {
-			err = r.loadDir(path)
-		} else {
-			err = r.loadFile(path)
-		}
-		if err != nil {
+// Load trusts every certificate of the named sources: files with certificates (PEM,
+// DER, PKCS#7 bundles, EFI signature lists), kernel images with those that are built
+// into them, directories of such files, and Running.
+func (r *Ring) Load(sources ...string) error {
+	for _, source := range sources {
+		if err := r.load(source); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *Ring) loadFile(path string) error {
-	data, err := readLimited(path, certificate.MaxFileSize)
+func (r *Ring) load(source string) error {
+	if source == Running {
+		release, err := RunningRelease()
+		if err != nil {
+			return err
+		}
+		return r.loadRunning(machine{root: "/", release: release})
+	}
+	info, err := os.Stat(source)
 	if err != nil {
 		return err
 	}
-	all, err := certificate.ReadAll(data)
+	if info.IsDir() {
+		return r.loadDir(source)
+	}
+	return r.loadFile(source)
+}
+
+func (r *Ring) loadFile(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	head := make([]byte, imageHead)
+	n, err := io.ReadFull(f, head)
+	if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
+		return err
+	}
+	limit, parse := int64(certificate.MaxFileSize), r.addFile
+	if isImage(head[:n]) {
+		limit, parse = maxImage, r.addImage
+	}
+	data, err := readAtMost(io.MultiReader(bytes.NewReader(head[:n]), f), limit)
+	if err == nil {
+		err = parse(data)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	r.Add(all...)
 	return nil
+}
+
+func (r *Ring) addFile(data []byte) error {
+	if isSignatureList(data) {
+		return r.addSignatureLists(data)
+	}
+	all, err := certificate.ReadAll(data)
+	r.Add(all...)
+	return err
+}
+
+func (r *Ring) addImage(image []byte) error {
+	all, err := imageCertificates(image)
+	r.Add(all...)
+	return err
 }
 
 // loadDir passes over files that hold no certificate: such a directory may have
@@ -93,9 +131,9 @@ func readLimited(path string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(b)) > limit {
-		err = fmt.Errorf("%s: larger than %d bytes", path, limit)
+	b, err := readAtMost(f, limit)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", path, err)
 	}
 	return b, err
 }

@@ -127,6 +127,9 @@ func (p *program) trustedRing(c *cli.Context) (*keyring.Ring, error) {
 		p.fail(err)
 		return nil, exitError(exitUndecided)
 	}
+	for _, note := range ring.Notes {
+		p.warn("%s", note)
+	}
 	return &ring, nil
 }
 
