@@ -91,14 +91,17 @@ func packed(image []byte) ([]byte, error) {
 	default:
 		return nil, nil
 	}
-	if size == 0 || at+size > uint64(len(image)) {
+	if size <= sizeField || at+size > uint64(len(image)) {
 		return nil, errors.New("the kernel image is truncated")
 	}
 	return image[at : at+size], nil
 }
 
-// unpack decompresses by the first bytes, as lib/decompress.c does. Bytes behind
-// the compressed data are its length, which the build appends.
+// sizeField is the unpacked size behind compressed data, which the build appends
+// where the format has none (cmd_bzip2_with_size and its like in Makefile.lib).
+const sizeField = 4
+
+// unpack decompresses by the first bytes, as lib/decompress.c does.
 func unpack(payload []byte) ([]byte, error) {
 	compressed := bytes.NewReader(payload)
 	var r io.Reader
@@ -118,11 +121,11 @@ func unpack(payload []byte) ([]byte, error) {
 			r = z
 		}
 	case bytes.HasPrefix(payload, []byte("\x28\xb5\x2f\xfd")):
-		return unpackZstd(payload)
+		return unpackZstd(payload[:len(payload)-sizeField])
 	case bytes.HasPrefix(payload, []byte("\x02\x21\x4c\x18")):
 		return unpackLZ4(payload)
 	case bytes.HasPrefix(payload, []byte("BZh")):
-		r = bzip2.NewReader(compressed)
+		r = bzip2.NewReader(bytes.NewReader(payload[:len(payload)-sizeField]))
 	case bytes.HasPrefix(payload, []byte("\x5d\x00\x00")):
 		r, err = lzma.NewReader(compressed)
 	case isELF(payload):
@@ -136,9 +139,8 @@ func unpack(payload []byte) ([]byte, error) {
 	return readAtMost(r, maxImage)
 }
 
-// unpackZstd leaves out the four bytes behind the frame.
 func unpackZstd(payload []byte) ([]byte, error) {
-	r, err := zstd.NewReader(bytes.NewReader(payload[:len(payload)-4]), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(256<<20))
+	r, err := zstd.NewReader(bytes.NewReader(payload), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(256<<20))
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package keyring
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -68,7 +69,12 @@ func (r *Ring) loadFile(path string) error {
 
 func (r *Ring) addFile(data []byte) error {
 	if isSignatureList(data) {
-		return r.addSignatureLists(data)
+		before := len(r.certificates)
+		err := r.addSignatureLists(data)
+		if err == nil && len(r.certificates) == before {
+			err = errors.New("no certificate in these EFI signature lists")
+		}
+		return err
 	}
 	all, err := certificate.ReadAll(data)
 	r.Add(all...)
