@@ -12,14 +12,22 @@ import (
 	"sign-file/keyring"
 )
 
-// selfSigned has OpenSSL make a key and a certificate; options are those of
-// openssl req.
-func selfSigned(t *testing.T, genpkey, options string) []byte {
-	t.Helper()
-	dir := t.TempDir()
-	openssl(t, dir, strings.Fields("genpkey -out key -algorithm "+genpkey)...)
-	openssl(t, dir, append(strings.Fields("req -x509 -new -key key -subj /CN=test -outform DER -out der"), strings.Fields(options)...)...)
-	return read(t, filepath.Join(dir, "der"))
+// keyMaker makes each kind of key once.
+type keyMaker struct {
+	t   *testing.T
+	dir string
+}
+
+// selfSigned has OpenSSL make a key, with options of openssl genpkey, and a
+// certificate, with options of openssl req.
+func (m keyMaker) selfSigned(genpkey, options string) []byte {
+	m.t.Helper()
+	file := strings.ReplaceAll(genpkey, " ", "")
+	if _, err := os.Stat(filepath.Join(m.dir, file)); err != nil {
+		openssl(m.t, m.dir, strings.Fields("genpkey -out "+file+" -algorithm "+genpkey)...)
+	}
+	openssl(m.t, m.dir, append(strings.Fields("req -x509 -new -key "+file+" -subj /CN=test -outform DER -out der"), strings.Fields(options)...)...)
+	return read(m.t, filepath.Join(m.dir, "der"))
 }
 
 func der(t *testing.T, name string) []byte {
@@ -36,33 +44,34 @@ func TestCertificates(t *testing.T) {
 	const noPackage, invalid, noEntry = syscall.ENOPKG, syscall.EINVAL, syscall.ENOENT
 	rsa := func(bits string) string { return "RSA -pkeyopt rsa_keygen_bits:" + bits }
 	ec := func(curve string) string { return "EC -pkeyopt ec_paramgen_curve:" + curve }
-	good := selfSigned(t, rsa("2048"), "-sha256")
+	m := keyMaker{t, t.TempDir()}
+	good := m.selfSigned(rsa("2048"), "-sha256")
 	cases := []struct {
 		name           string
 		der            []byte
 		k61, k612, k70 syscall.Errno
 		fips           syscall.Errno // of 6.12
 	}{
-		{"RSA-512", selfSigned(t, rsa("512"), "-sha256"), 0, 0, 0, invalid},
-		{"RSA-1024", selfSigned(t, rsa("1024"), "-sha256"), 0, 0, 0, invalid},
-		{"RSA-1536", selfSigned(t, rsa("1536"), "-sha256"), 0, 0, 0, invalid},
+		{"RSA-512", m.selfSigned(rsa("512"), "-sha256"), 0, 0, 0, invalid},
+		{"RSA-1024", m.selfSigned(rsa("1024"), "-sha256"), 0, 0, 0, invalid},
+		{"RSA-1536", m.selfSigned(rsa("1536"), "-sha256"), 0, 0, 0, invalid},
 		{"RSA-2048", good, 0, 0, 0, 0},
-		{"RSA-2056", selfSigned(t, rsa("2056"), "-sha256"), invalid, invalid, invalid, invalid},
+		{"RSA-2056", m.selfSigned(rsa("2056"), "-sha256"), invalid, invalid, invalid, invalid},
 		{"RSA-3072", der(t, "rsa3072.pem"), 0, 0, 0, 0},
 		{"RSA-4096", der(t, "rsa4096.pem"), 0, 0, 0, 0},
-		{"RSA, e=3", selfSigned(t, rsa("2048")+" -pkeyopt rsa_keygen_pubexp:3", "-sha256"), 0, 0, 0, invalid},
+		{"RSA, e=3", m.selfSigned(rsa("2048")+" -pkeyopt rsa_keygen_pubexp:3", "-sha256"), 0, 0, 0, invalid},
 		{"P-256", der(t, "p256.pem"), noEntry, 0, 0, 0},
 		{"P-384", der(t, "p384.pem"), noEntry, 0, 0, 0},
 		{"P-521", der(t, "p521.pem"), noPackage, 0, 0, 0},
 		{"P-224", der(t, "p224.pem"), noPackage, noPackage, noPackage, noPackage},
-		{"secp256k1", selfSigned(t, ec("secp256k1"), "-sha256"), noPackage, noPackage, noPackage, noPackage},
-		{"brainpool", selfSigned(t, ec("brainpoolP256r1"), "-sha256"), noPackage, noPackage, noPackage, noPackage},
-		{"Ed25519", selfSigned(t, "ED25519", ""), noPackage, noPackage, noPackage, noPackage},
-		{"RSA-PSS key", selfSigned(t, "RSA-PSS -pkeyopt rsa_keygen_bits:2048", ""), noPackage, noPackage, noPackage, noPackage},
-		{"RSA-PSS signature", selfSigned(t, rsa("2048"), "-sha256 -sigopt rsa_padding_mode:pss"), noPackage, noPackage, noPackage, noPackage},
-		{"MD5", selfSigned(t, rsa("2048"), "-md5"), 0, noPackage, noPackage, noPackage},
-		{"SHA-1", selfSigned(t, rsa("2048"), "-sha1"), 0, 0, 0, 0},
-		{"SHA-3", selfSigned(t, rsa("2048"), "-sha3-256"), noPackage, 0, 0, 0},
+		{"secp256k1", m.selfSigned(ec("secp256k1"), "-sha256"), noPackage, noPackage, noPackage, noPackage},
+		{"brainpool", m.selfSigned(ec("brainpoolP256r1"), "-sha256"), noPackage, noPackage, noPackage, noPackage},
+		{"Ed25519", m.selfSigned("ED25519", ""), noPackage, noPackage, noPackage, noPackage},
+		{"RSA-PSS key", m.selfSigned("RSA-PSS -pkeyopt rsa_keygen_bits:2048", ""), noPackage, noPackage, noPackage, noPackage},
+		{"RSA-PSS signature", m.selfSigned(rsa("2048"), "-sha256 -sigopt rsa_padding_mode:pss"), noPackage, noPackage, noPackage, noPackage},
+		{"MD5", m.selfSigned(rsa("2048"), "-md5"), 0, noPackage, noPackage, noPackage},
+		{"SHA-1", m.selfSigned(rsa("2048"), "-sha1"), 0, 0, 0, 0},
+		{"SHA-3", m.selfSigned(rsa("2048"), "-sha3-256"), noPackage, 0, 0, 0},
 		{"expired", der(t, "odd/expired.pem"), 0, 0, 0, 0},
 		{"bytes behind it", append(slices.Clone(good), 0, 0, 0), 0, 0, 0, 0},
 		{"bad self-signature", changed(good, -100, good[len(good)-100]^1), invalid, invalid, invalid, invalid},
