@@ -1,6 +1,7 @@
 package keyring
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strconv"
@@ -139,8 +140,28 @@ func parseVersion(release string) (version [2]int, ok bool) {
 	return version, true
 }
 
-// RunningRelease is what uname -r prints.
-func RunningRelease() (string, error) {
+// RunningKernel is this machine's, by its release and by what /proc/crypto says of
+// its build. note is not empty where its rules are not known, and are guessed.
+func RunningKernel() (k *Kernel, note string, err error) {
+	release, err := runningRelease()
+	if err != nil {
+		return nil, "", err
+	}
+	if k, err = KernelOf(release); err != nil {
+		k = &kernels()[0]
+		note = fmt.Sprintf("%v: judging as kernel %s does", err, k.Name)
+	}
+	if algorithms, err := readLimited("/proc/crypto", maxProcFile); err == nil {
+		k.noECDSA = k.noECDSA && !bytes.Contains(algorithms, []byte("ecdsa-nist-p256"))
+	}
+	return k, note, nil
+}
+
+// maxProcFile bounds what is read of a file in /proc, in bytes.
+const maxProcFile = 16 << 20
+
+// runningRelease is what uname -r prints.
+func runningRelease() (string, error) {
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
 		return "", fmt.Errorf("uname: %w", err)
@@ -158,7 +179,11 @@ func (k *Kernel) hash(oid string) *hash {
 	return nil
 }
 
-// has says whether the crypto API finds an algorithm.
+// has says whether the crypto API finds an algorithm. FIPS 140 approves the SHA
+// families alone.
 func (k *Kernel) has(h *hash) bool {
+	if k.FIPS && !strings.HasPrefix(h.name, "sha") {
+		return false
+	}
 	return h.is == builtin || h.is == module && !k.NoAutoload
 }

@@ -26,7 +26,7 @@ func (r *Ring) Load(sources ...string) error {
 
 func (r *Ring) load(source string) error {
 	if source == Running {
-		release, err := RunningRelease()
+		release, err := runningRelease()
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"runtime"
 	"strings"
 
@@ -57,13 +58,8 @@ func (p *program) verify(c *cli.Context) error {
 	}
 	judge.Enforce = c.Bool("enforce")
 	run := p.newVerifyRun(c, usage == keyring.Module)
-	for _, path := range c.Args().Slice() {
-		if err := walkModules(path, func(module, _ string) error {
-			run.paths = append(run.paths, module)
-			return nil
-		}); err != nil {
-			run.undecided(path, err)
-		}
+	if err := run.collect(c.Args().Slice()); err != nil {
+		return err
 	}
 	return run.judge(c.Int("jobs"), func(path string) (*keyring.Verdict, error) { return verifyModule(path, judge) })
 }
@@ -82,7 +78,7 @@ func (p *program) newJudge(c *cli.Context, usage keyring.Usage) (*keyring.Judge,
 	if c.Args().Len() == 0 {
 		return nil, usagef("nothing to verify: want %s", c.Command.ArgsUsage)
 	}
-	kernel, err := kernelOf(c)
+	kernel, err := p.kernel(c)
 	if err != nil {
 		return nil, err
 	}
@@ -97,17 +93,18 @@ func (p *program) newJudge(c *cli.Context, usage keyring.Usage) (*keyring.Judge,
 	return judge, nil
 }
 
-func kernelOf(c *cli.Context) (*keyring.Kernel, error) {
-	release := c.String("kernel")
-	if release == "" {
-		var err error
-		if release, err = keyring.RunningRelease(); err != nil {
-			return nil, err
+// kernel is the one whose rules are asked for.
+func (p *program) kernel(c *cli.Context) (kernel *keyring.Kernel, err error) {
+	var note string
+	if release := c.String("kernel"); release != "" {
+		if kernel, err = keyring.KernelOf(release); err != nil {
+			return nil, usagef("--kernel: %v", err)
 		}
+	} else if kernel, note, err = keyring.RunningKernel(); err != nil {
+		return nil, err
 	}
-	kernel, err := keyring.KernelOf(release)
-	if err != nil {
-		return nil, usagef("--kernel: %v", err)
+	if note != "" {
+		p.warn("%s", note)
 	}
 	kernel.FIPS, kernel.NoAutoload = c.Bool("fips"), c.Bool("no-autoload")
 	return kernel, nil
@@ -144,6 +141,27 @@ type verifyRun struct {
 
 func (p *program) newVerifyRun(c *cli.Context, loads bool) *verifyRun {
 	return &verifyRun{program: p, json: c.Bool("json"), quiet: c.Bool("quiet"), loads: loads}
+}
+
+// collect turns paths into modules. The error is one of printing.
+func (r *verifyRun) collect(paths []string) error {
+	for _, path := range paths {
+		before := len(r.paths)
+		err := walkModules(path, func(module, _ string) error {
+			r.paths = append(r.paths, module)
+			return nil
+		})
+		if err == nil && len(r.paths) == before {
+			err = errors.New("no module in this directory")
+		}
+		if err == nil {
+			continue
+		}
+		if err := r.undecided(path, err); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // answer is one verdict, or why there is none.
