@@ -1,18 +1,16 @@
 package keyring
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"sign-file/digest"
 )
 
-// Kernel is what tells one kernel from another, as Debian builds them.
+// Kernel is what tells one kernel from another: by its release, as Debian builds
+// it unless a configuration says otherwise.
 type Kernel struct {
 	// Name is the series whose rules these are, for instance "6.12".
 	Name string
@@ -21,15 +19,24 @@ type Kernel struct {
 	// NoAutoload: algorithms that are built as modules are not there, as in an
 	// initramfs that lacks them.
 	NoAutoload bool
+	// Enforce: unsigned modules are refused, by CONFIG_MODULE_SIG_FORCE or, of the
+	// running kernel, module.sig_enforce.
+	Enforce bool
+	// Unchecked: CONFIG_MODULE_SIG is off, and modules are loaded as they are.
+	Unchecked bool
 
 	version  [2]int
 	hashes   []hash
 	curves   []string // the OIDs that x509_extract_key_data knows
-	noECDSA  bool     // CONFIG_CRYPTO_ECDSA is off: keys are read, signatures are not verified
 	md5Certs bool     // takes certificates signed with MD5, without verifying them
 	sm2      bool     // knows SM2 by name
 	sha3     bool     // knows SHA-3 in certificates and ecdsa-with-SHA3-*
 	mldsa    bool     // knows ML-DSA by name
+	// Keys of these are read by name, and may be of no use.
+	hasECDSA, hasMLDSA availability
+	// waivesAttributes: a module's signature may have signed attributes if it's one
+	// of ML-DSA (CONFIG_PKCS7_WAIVE_AUTHATTRS_REJECTION_FOR_MLDSA).
+	waivesAttributes bool
 	// strictExtensions: a keyUsage or basicConstraints that can't be right is an error.
 	strictExtensions bool
 	// tbsSHA256: "tbs:" entries of the blacklist are SHA-256, whatever the
@@ -53,6 +60,7 @@ type hash struct {
 	name      string
 	oid       string
 	algorithm *digest.Algorithm // nil for those that this program can't compute
+	option    string            // of the kernel's configuration
 	is        availability
 	noPrefix  bool // pkcs1pad has no DigestInfo for it: it doesn't go with RSA
 }
@@ -60,17 +68,17 @@ type hash struct {
 // hashes are those of every series; what differs stands in sha512 and sha3.
 func hashes(sha512, sha3 availability) []hash {
 	return []hash{
-		{name: "sha1", oid: oidSHA1, algorithm: digest.SHA1},
-		{name: "sha224", oid: oidSHA224, algorithm: digest.SHA224},
-		{name: "sha256", oid: oidSHA256, algorithm: digest.SHA256},
-		{name: "sha384", oid: oidSHA384, algorithm: digest.SHA384, is: sha512},
-		{name: "sha512", oid: oidSHA512, algorithm: digest.SHA512, is: sha512},
-		{name: "sha3-256", oid: oidSHA3_256, algorithm: digest.SHA3_256, is: sha3},
-		{name: "sha3-384", oid: oidSHA3_384, algorithm: digest.SHA3_384, is: sha3},
-		{name: "sha3-512", oid: oidSHA3_512, algorithm: digest.SHA3_512, is: sha3},
-		{name: "sm3", oid: oidSM3, algorithm: digest.SM3, is: absent, noPrefix: true},
-		{name: "streebog256", oid: oidStreebog256, is: module, noPrefix: true},
-		{name: "streebog512", oid: oidStreebog512, is: module, noPrefix: true},
+		{name: "sha1", option: "CRYPTO_SHA1", oid: oidSHA1, algorithm: digest.SHA1},
+		{name: "sha224", option: "CRYPTO_SHA256", oid: oidSHA224, algorithm: digest.SHA224},
+		{name: "sha256", option: "CRYPTO_SHA256", oid: oidSHA256, algorithm: digest.SHA256},
+		{name: "sha384", option: "CRYPTO_SHA512", oid: oidSHA384, algorithm: digest.SHA384, is: sha512},
+		{name: "sha512", option: "CRYPTO_SHA512", oid: oidSHA512, algorithm: digest.SHA512, is: sha512},
+		{name: "sha3-256", option: "CRYPTO_SHA3", oid: oidSHA3_256, algorithm: digest.SHA3_256, is: sha3},
+		{name: "sha3-384", option: "CRYPTO_SHA3", oid: oidSHA3_384, algorithm: digest.SHA3_384, is: sha3},
+		{name: "sha3-512", option: "CRYPTO_SHA3", oid: oidSHA3_512, algorithm: digest.SHA3_512, is: sha3},
+		{name: "sm3", option: "CRYPTO_SM3", oid: oidSM3, algorithm: digest.SM3, is: absent, noPrefix: true},
+		{name: "streebog256", option: "CRYPTO_STREEBOG", oid: oidStreebog256, is: module, noPrefix: true},
+		{name: "streebog512", option: "CRYPTO_STREEBOG", oid: oidStreebog512, is: module, noPrefix: true},
 	}
 }
 
@@ -78,11 +86,11 @@ func hashes(sha512, sha3 availability) []hash {
 // kernel in between goes by the newest that isn't newer.
 func kernels() []Kernel {
 	old := append(slices.DeleteFunc(hashes(module, absent), func(h hash) bool { return strings.HasPrefix(h.name, "sha3-") }),
-		hash{name: "md4", oid: oidMD4, is: module, noPrefix: true},
-		hash{name: "md5", oid: oidMD5, algorithm: digest.MD5})
+		hash{name: "md4", option: "CRYPTO_MD4", oid: oidMD4, is: module, noPrefix: true},
+		hash{name: "md5", option: "CRYPTO_MD5", oid: oidMD5, algorithm: digest.MD5})
 	curves := []string{oidP192, oidP256, oidP384, oidP521}
 	k612 := Kernel{Name: "6.12", version: [2]int{6, 12}, hashes: hashes(builtin, builtin), curves: curves,
-		sha3: true, strictExtensions: true, binBlacklist: true}
+		hasMLDSA: absent, sha3: true, strictExtensions: true, binBlacklist: true}
 	k618 := k612
 	k618.Name, k618.version = "6.18", [2]int{6, 18}
 	k70 := k618
@@ -91,7 +99,7 @@ func kernels() []Kernel {
 	k70.mldsa, k70.tbsSHA256, k70.binBlacklist = true, true, false
 	return []Kernel{
 		{Name: "6.1", version: [2]int{6, 1}, hashes: old, curves: curves[:3],
-			noECDSA: true, md5Certs: true, sm2: true, binBlacklist: true},
+			hasECDSA: absent, hasMLDSA: absent, md5Certs: true, sm2: true, binBlacklist: true},
 		k612, k618, k70,
 	}
 }
@@ -140,35 +148,6 @@ func parseVersion(release string) (version [2]int, ok bool) {
 	return version, true
 }
 
-// RunningKernel is this machine's, by its release and by what /proc/crypto says of
-// its build. note is not empty where its rules are not known, and are guessed.
-func RunningKernel() (k *Kernel, note string, err error) {
-	release, err := runningRelease()
-	if err != nil {
-		return nil, "", err
-	}
-	if k, err = KernelOf(release); err != nil {
-		k = &kernels()[0]
-		note = fmt.Sprintf("%v: judging as kernel %s does", err, k.Name)
-	}
-	if algorithms, err := readLimited("/proc/crypto", maxProcFile); err == nil {
-		k.noECDSA = k.noECDSA && !bytes.Contains(algorithms, []byte("ecdsa-nist-p256"))
-	}
-	return k, note, nil
-}
-
-// maxProcFile bounds what is read of a file in /proc, in bytes.
-const maxProcFile = 16 << 20
-
-// runningRelease is what uname -r prints.
-func runningRelease() (string, error) {
-	var name unix.Utsname
-	if err := unix.Uname(&name); err != nil {
-		return "", fmt.Errorf("uname: %w", err)
-	}
-	return unix.ByteSliceToString(name.Release[:]), nil
-}
-
 // hash finds a hash algorithm by the OID of its own, or nil.
 func (k *Kernel) hash(oid string) *hash {
 	for i := range k.hashes {
@@ -185,5 +164,7 @@ func (k *Kernel) has(h *hash) bool {
 	if k.FIPS && !strings.HasPrefix(h.name, "sha") {
 		return false
 	}
-	return h.is == builtin || h.is == module && !k.NoAutoload
+	return k.finds(h.is)
 }
+
+func (k *Kernel) finds(a availability) bool { return a == builtin || a == module && !k.NoAutoload }

@@ -65,13 +65,13 @@ type Judge struct {
 	// Unusable are the trusted certificates that the kernel would not take into a
 	// keyring, and why.
 	Unusable []error
-	// Enforce is module.sig_enforce, or Secure Boot.
+	// Enforce is module.sig_enforce, or Secure Boot. It is the kernel's own at first.
 	Enforce bool
 }
 
 // NewJudge reads the ring's certificates as that kernel does, each once.
 func NewJudge(kernel *Kernel, ring *Ring, usage Usage) *Judge {
-	j := &Judge{kernel: kernel, ring: ring, usage: usage, keys: keys{}}
+	j := &Judge{kernel: kernel, ring: ring, usage: usage, keys: keys{}, Enforce: kernel.Enforce}
 	for _, c := range ring.certificates {
 		parsed, err := j.addKey(c.Raw)
 		if err != nil {

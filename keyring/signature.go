@@ -198,7 +198,7 @@ func (k *Kernel) verifyECDSA(key *publicKey, s *signature) error {
 	if s.hash.algorithm == nil || s.hash.algorithm.ECDSA() == nil {
 		return verdict.Refuse(syscall.EINVAL, "software_key_determine_akcipher", "the kernel does not verify %s with ECDSA", s.hash.name)
 	}
-	if k.noECDSA || k.FIPS && key.curve == oidP192 {
+	if !k.finds(k.hasECDSA) || k.FIPS && key.curve == oidP192 {
 		return verdict.Refuse(syscall.ENOENT, verifyFunction, "kernel %s is built without ECDSA for this curve", k.Name)
 	}
 	curve := curveOf(key.curve)

@@ -39,13 +39,16 @@ func (m *message) checkUsage(j *Judge) error {
 	switch {
 	case m.contentType != oidData:
 		return refuse("not pkcs7-data", "the message is not about plain data (id-data)")
-	case j.usage == Module && m.attributes:
+	case j.usage == Module && m.attributes && !m.waived(j.kernel):
 		return refuse("has authattrs", "a module's signature must not have signed attributes")
 	case j.usage == Firmware && !m.attributes:
 		return refuse("missing authattrs", "a firmware's signature must have signed attributes")
 	}
 	return nil
 }
+
+// waived says whether signed attributes are let through: the first signer decides.
+func (m *message) waived(k *Kernel) bool { return k.waivesAttributes && m.signers[0].kind == kindMLDSA }
 
 // verify is the second half of pkcs7_verify: whether the message agrees with
 // itself and with the certificates that it carries.

@@ -20,6 +20,7 @@ var (
 		trustedFlag,
 		&cli.StringFlag{Name: "blacklist", Usage: "refuse what `FILE` lists: tbs:<hash> and bin:<hash>, one a line"},
 		&cli.StringFlag{Name: "kernel", Usage: "judge as kernel `RELEASE` does (6.1, 6.12, 6.18, 7.0 and what comes after each); default: the running one"},
+		&cli.StringFlag{Name: "config", Usage: "judge as the kernel that was built with configuration `FILE`, and not as Debian's"},
 		&cli.BoolFlag{Name: "fips", Usage: "judge as a kernel with fips=1 does"},
 		&cli.BoolFlag{Name: "no-autoload", Usage: "judge as a kernel that can't load its crypto modules, as in an initramfs"},
 		jsonFlag,
@@ -56,7 +57,10 @@ func (p *program) verify(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	judge.Enforce = c.Bool("enforce")
+	judge.Enforce = judge.Enforce || c.Bool("enforce")
+	if usage == keyring.Module && judge.Kernel().Unchecked {
+		p.warn("this kernel is built without CONFIG_MODULE_SIG: it looks at no module's signature")
+	}
 	run := p.newVerifyRun(c, usage == keyring.Module)
 	if err := run.collect(c.Args().Slice()); err != nil {
 		return err
@@ -95,18 +99,29 @@ func (p *program) newJudge(c *cli.Context, usage keyring.Usage) (*keyring.Judge,
 
 // kernel is the one whose rules are asked for.
 func (p *program) kernel(c *cli.Context) (kernel *keyring.Kernel, err error) {
-	var note string
-	if release := c.String("kernel"); release != "" {
+	release, config, note := c.String("kernel"), c.String("config"), ""
+	switch {
+	case release != "" && config != "":
+		return nil, usagef("--kernel and --config exclude each other")
+	case release != "":
 		if kernel, err = keyring.KernelOf(release); err != nil {
 			return nil, usagef("--kernel: %v", err)
 		}
-	} else if kernel, note, err = keyring.RunningKernel(); err != nil {
-		return nil, err
+	case config != "":
+		if kernel, err = keyring.KernelOfConfig(config); err != nil {
+			p.fail(err)
+			return nil, exitError(exitUndecided)
+		}
+	default:
+		if kernel, note, err = keyring.RunningKernel(); err != nil {
+			return nil, err
+		}
 	}
 	if note != "" {
 		p.warn("%s", note)
 	}
-	kernel.FIPS, kernel.NoAutoload = c.Bool("fips"), c.Bool("no-autoload")
+	kernel.FIPS = kernel.FIPS || c.Bool("fips")
+	kernel.NoAutoload = c.Bool("no-autoload")
 	return kernel, nil
 }
 
