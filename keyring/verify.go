@@ -158,10 +158,12 @@ func (s *signerInfo) verifyChain(k *Kernel, m *message) error {
 		if issuer == nil || err != nil || issuer.seen {
 			return err
 		}
-		if err := k.verifySignature(&issuer.key, &c.signature); err != nil {
-			return about("chain of embedded certificates", err)
+		if c.signer != issuer { // unless an earlier signer's chain has come this way
+			if err := k.verifySignature(&issuer.key, &c.signature); err != nil {
+				return about("chain of embedded certificates", err)
+			}
+			c.signer = issuer
 		}
-		c.signer = issuer
 		c = issuer
 	}
 }
