@@ -25,13 +25,12 @@ type Kernel struct {
 	// Unchecked: CONFIG_MODULE_SIG is off, and modules are loaded as they are.
 	Unchecked bool
 
-	version  [2]int
-	hashes   []hash
-	curves   []string // the OIDs that x509_extract_key_data knows
-	md5Certs bool     // takes certificates signed with MD5, without verifying them
-	sm2      bool     // knows SM2 by name
-	sha3     bool     // knows SHA-3 in certificates and ecdsa-with-SHA3-*
-	mldsa    bool     // knows ML-DSA by name
+	version [2]int
+	hashes  []hash
+	curves  []string // the OIDs that x509_extract_key_data knows
+	sm2     bool     // knows SM2 by name
+	sha3    bool     // knows SHA-3 in certificates and ecdsa-with-SHA3-*
+	mldsa   bool     // knows ML-DSA by name
 	// Keys of these are read by name, and may be of no use.
 	hasECDSA, hasMLDSA availability
 	// waivesAttributes: a module's signature may have signed attributes if it's one
@@ -99,7 +98,7 @@ func kernels() []Kernel {
 	k70.mldsa, k70.tbsSHA256, k70.binBlacklist = true, true, false
 	return []Kernel{
 		{Name: "6.1", version: [2]int{6, 1}, hashes: old, curves: curves[:3],
-			hasECDSA: absent, hasMLDSA: absent, md5Certs: true, sm2: true, binBlacklist: true},
+			hasECDSA: absent, hasMLDSA: absent, sm2: true, binBlacklist: true},
 		k612, k618, k70,
 	}
 }

@@ -103,7 +103,7 @@ func (m machine) variable(name string) ([]byte, bool) {
 
 // Lines of /proc/keys end with the type's name, and the key's description.
 var (
-	asymmetricKey = regexp.MustCompile(`^asymmetri (.*): X509\.\S+ [0-9a-f]* \[.*\]$`)
+	asymmetricKey = regexp.MustCompile(`^asymmetri (.*): X509\.\S+(?: [0-9a-f]+)? \[.*\]$`)
 	blacklistKey  = regexp.MustCompile(`^blacklist ((?:tbs|bin):[0-9a-f]+)$`)
 )
 

@@ -71,7 +71,8 @@ func TestRunning(t *testing.T) {
 		{"/proc/keys", with(map[string][]byte{"proc/keys": []byte(
 			"0b2f1a3c I------     1 perm 1f0b0000     0     0 blacklist bin:" + strings.Repeat("ab", 32) + "\n" +
 				"1c9d5e21 I------     1 perm 1f030000     0     0 asymmetri Debian Secure Boot CA: 6ccece7e4c6c0d1f6149f3dd27dfcc5cbb419ea1: X509.rsa bb419ea1 []\n" +
-				"2c9d5e21 I--Q---     1 perm 1f3f0000     0 65534 keyring   _uid_ses.0: 1\n")}), 1, 1, "Debian Secure Boot CA"},
+				"1c9d5e22 I------     1 perm 1f030000     0     0 asymmetri a key without identifier: 0102: X509.ecdsa-nist-p384 []\n" +
+				"2c9d5e21 I--Q---     1 perm 1f3f0000     0 65534 keyring   _uid_ses.0: 1\n")}), 1, 1, "a key without identifier"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var ring Ring

@@ -100,6 +100,10 @@ func (k *Kernel) verifySignature(key *publicKey, s *signature) error {
 		return k.verifyRSA(key, s)
 	case kindECDSA:
 		return k.verifyECDSA(key, s)
+	case kindMLDSA:
+		if !k.finds(k.hasMLDSA) {
+			return verdict.Refuse(syscall.ENOENT, verifyFunction, "kernel %s is built without ML-DSA, as Debian's are (--config names another build)", k.Name)
+		}
 	}
 	return fmt.Errorf("%s signatures are not verified here", key.kind)
 }

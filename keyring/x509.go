@@ -159,68 +159,65 @@ func (p *certificateParser) time(into *int64) {
 	}
 }
 
-// noteSignatureAlgorithm is x509_note_sig_algo.
+// noteSignatureAlgorithm is x509_note_sig_algo. A kernel that knows no SHA-3 knows
+// no signatures with it either.
 func (p *certificateParser) noteSignatureAlgorithm(element) error {
-	kind, hashOID := p.kernel.certificateSignature(p.lastOID)
-	if kind == "" {
+	kind, h := kindOfSignature(p.lastOID), p.kernel.hash(hashOfSignature(p.lastOID))
+	known := h != nil || kind == kindMLDSA && p.kernel.mldsa
+	if !known || kind == kindSM2 && !p.kernel.sm2 {
 		return verdict.Refuse(syscall.ENOPKG, "x509_note_sig_algo", "kernel %s does not know certificates signed with %s", p.kernel.Name, formatOID(p.lastOID))
 	}
-	p.x509.signature.kind = kind
-	p.x509.signature.hash = p.kernel.hash(hashOID)
+	p.x509.signature.kind, p.x509.signature.hash = kind, h
 	p.signatureOID = p.lastOID
 	return nil
 }
 
-// certificateSignature maps signature algorithms of certificates.
-func (k *Kernel) certificateSignature(oid string) (kind keyKind, hash string) {
+// kindOfSignature is the key in a signature algorithm of certificates. What isn't
+// known has no hash.
+func kindOfSignature(oid string) keyKind {
 	switch oid {
-	case oidSHA1WithRSA:
-		return kindRSA, oidSHA1
-	case oidSHA224WithRSA:
-		return kindRSA, oidSHA224
-	case oidSHA256WithRSA:
-		return kindRSA, oidSHA256
-	case oidSHA384WithRSA:
-		return kindRSA, oidSHA384
-	case oidSHA512WithRSA:
-		return kindRSA, oidSHA512
-	case oidECDSAWithSHA1:
-		return kindECDSA, oidSHA1
-	case oidECDSAWithSHA224:
-		return kindECDSA, oidSHA224
-	case oidECDSAWithSHA256:
-		return kindECDSA, oidSHA256
-	case oidECDSAWithSHA384:
-		return kindECDSA, oidSHA384
-	case oidECDSAWithSHA512:
-		return kindECDSA, oidSHA512
-	case oidGOSTSignature256:
-		return kindECRDSA, oidStreebog256
-	case oidGOSTSignature512:
-		return kindECRDSA, oidStreebog512
+	case oidMD5WithRSA, oidSHA1WithRSA, oidSHA224WithRSA, oidSHA256WithRSA, oidSHA384WithRSA, oidSHA512WithRSA,
+		oidSHA3_256WithRSA, oidSHA3_384WithRSA, oidSHA3_512WithRSA:
+		return kindRSA
+	case oidGOSTSignature256, oidGOSTSignature512:
+		return kindECRDSA
+	case oidSM2WithSM3:
+		return kindSM2
+	case oidMLDSA44, oidMLDSA65, oidMLDSA87:
+		return kindMLDSA
 	}
-	return k.newerCertificateSignature(oid)
+	return kindECDSA
 }
 
-// newerCertificateSignature maps those that not every kernel knows.
-func (k *Kernel) newerCertificateSignature(oid string) (kind keyKind, hash string) {
-	sha3 := map[string][2]string{
-		oidSHA3_256WithRSA: {string(kindRSA), oidSHA3_256}, oidECDSAWithSHA3_256: {string(kindECDSA), oidSHA3_256},
-		oidSHA3_384WithRSA: {string(kindRSA), oidSHA3_384}, oidECDSAWithSHA3_384: {string(kindECDSA), oidSHA3_384},
-		oidSHA3_512WithRSA: {string(kindRSA), oidSHA3_512}, oidECDSAWithSHA3_512: {string(kindECDSA), oidSHA3_512},
+// hashOfSignature is the hash in it, empty for none.
+func hashOfSignature(oid string) string {
+	switch oid {
+	case oidMD5WithRSA:
+		return oidMD4 // the kernel takes 1.2.840.113549.1.1.4 for MD4's
+	case oidSHA1WithRSA, oidECDSAWithSHA1:
+		return oidSHA1
+	case oidSHA224WithRSA, oidECDSAWithSHA224:
+		return oidSHA224
+	case oidSHA256WithRSA, oidECDSAWithSHA256:
+		return oidSHA256
+	case oidSHA384WithRSA, oidECDSAWithSHA384:
+		return oidSHA384
+	case oidSHA512WithRSA, oidECDSAWithSHA512:
+		return oidSHA512
+	case oidSHA3_256WithRSA, oidECDSAWithSHA3_256:
+		return oidSHA3_256
+	case oidSHA3_384WithRSA, oidECDSAWithSHA3_384:
+		return oidSHA3_384
+	case oidSHA3_512WithRSA, oidECDSAWithSHA3_512:
+		return oidSHA3_512
+	case oidGOSTSignature256:
+		return oidStreebog256
+	case oidGOSTSignature512:
+		return oidStreebog512
+	case oidSM2WithSM3:
+		return oidSM3
 	}
-	if pair, ok := sha3[oid]; ok && k.sha3 {
-		return keyKind(pair[0]), pair[1]
-	}
-	switch {
-	case oid == oidMD5WithRSA && k.md5Certs:
-		return kindRSA, oidMD4 // the kernel takes 1.2.840.113549.1.1.4 for MD4's
-	case oid == oidSM2WithSM3 && k.sm2:
-		return kindSM2, oidSM3
-	case (oid == oidMLDSA44 || oid == oidMLDSA65 || oid == oidMLDSA87) && k.mldsa:
-		return kindMLDSA, ""
-	}
-	return "", ""
+	return ""
 }
 
 // noteSignature is x509_note_signature.

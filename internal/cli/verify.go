@@ -19,7 +19,7 @@ var (
 	judgeFlags = []cli.Flag{
 		trustedFlag,
 		&cli.StringFlag{Name: "blacklist", Usage: "refuse what `FILE` lists: tbs:<hash> and bin:<hash>, one a line"},
-		&cli.StringFlag{Name: "kernel", Usage: "judge as kernel `RELEASE` does (6.1, 6.12, 6.18, 7.0 and what comes after each); default: the running one"},
+		&cli.StringFlag{Name: "kernel", Usage: "judge as kernel `RELEASE` does (" + strings.Join(keyring.KernelNames(), ", ") + " and what comes after each); default: the running one"},
 		&cli.StringFlag{Name: "config", Usage: "judge as the kernel that was built with configuration `FILE`, and not as Debian's"},
 		&cli.BoolFlag{Name: "fips", Usage: "judge as a kernel with fips=1 does"},
 		&cli.BoolFlag{Name: "no-autoload", Usage: "judge as a kernel that can't load its crypto modules, as in an initramfs"},
