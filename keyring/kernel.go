@@ -36,6 +36,8 @@ type Kernel struct {
 	// waivesAttributes: a module's signature may have signed attributes if it's one
 	// of ML-DSA (CONFIG_PKCS7_WAIVE_AUTHATTRS_REJECTION_FOR_MLDSA).
 	waivesAttributes bool
+	// implicitNames: the names in an authority key identifier are tagged as X.509 has it.
+	implicitNames bool
 	// strictExtensions: a keyUsage or basicConstraints that can't be right is an error.
 	strictExtensions bool
 	// tbsSHA256: "tbs:" entries of the blacklist are SHA-256, whatever the
@@ -89,7 +91,7 @@ func kernels() []Kernel {
 		hash{name: "md5", option: "CRYPTO_MD5", oid: oidMD5, algorithm: digest.MD5})
 	curves := []string{oidP192, oidP256, oidP384, oidP521}
 	k612 := Kernel{Name: "6.12", version: [2]int{6, 12}, hashes: hashes(builtin, builtin), curves: curves,
-		hasMLDSA: absent, sha3: true, strictExtensions: true, binBlacklist: true}
+		hasMLDSA: absent, sha3: true, implicitNames: true, strictExtensions: true, binBlacklist: true}
 	k618 := k612
 	k618.Name, k618.version = "6.18", [2]int{6, 18}
 	k70 := k618

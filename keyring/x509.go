@@ -300,19 +300,44 @@ func (p *certificateParser) authorityKeyIdentifier() {
 	}, nil))
 }
 
+// generalName reads a GeneralName. Kernels until 6.6 want another tag inside the
+// context-specific one of every kind, which X.509 has for directoryName alone.
 func (p *certificateParser) generalName() {
-	explicit := func(number byte, content pattern) pattern {
-		return compound(contextual(number), func() { p.need(content) }, nil)
+	names := []pattern{
+		compound(contextual(0), p.otherName, nil), leaf(context(1), nil), leaf(context(2), nil), p.explicit(3, anything(nil)),
+		compound(contextual(4), p.directoryName, nil),
+		compound(contextual(5), p.partyName, nil), leaf(context(6), nil), leaf(context(7), nil), leaf(context(8), nil),
 	}
-	p.choose(
-		explicit(0, anything(nil)), explicit(1, leaf(tagIA5String, nil)), explicit(2, leaf(tagIA5String, nil)), explicit(3, anything(nil)),
-		compound(contextual(4), func() {
-			p.name(func(e element) error {
-				p.issuerName = e.content
-				return nil
-			})
-		}, nil),
-		explicit(5, anything(nil)), explicit(6, leaf(tagIA5String, nil)), explicit(7, leaf(tagOctetString, nil)), explicit(8, leaf(tagOID, nil)))
+	if !p.kernel.implicitNames {
+		for i, inner := range map[int]pattern{
+			0: anything(nil), 1: leaf(tagIA5String, nil), 2: leaf(tagIA5String, nil),
+			5: anything(nil), 6: leaf(tagIA5String, nil), 7: leaf(tagOctetString, nil), 8: leaf(tagOID, nil),
+		} {
+			names[i] = p.explicit(byte(i), inner)
+		}
+	}
+	p.choose(names...)
+}
+
+func (p *certificateParser) explicit(number byte, content pattern) pattern {
+	return compound(contextual(number), func() { p.need(content) }, nil)
+}
+
+func (p *certificateParser) directoryName() {
+	p.name(func(e element) error {
+		p.issuerName = e.content
+		return nil
+	})
+}
+
+func (p *certificateParser) otherName() {
+	p.need(leaf(tagOID, nil))
+	p.need(p.explicit(0, anything(nil)))
+}
+
+func (p *certificateParser) partyName() {
+	p.maybe(p.explicit(0, anything(nil)))
+	p.need(p.explicit(1, anything(nil)))
 }
 
 // checkSelfSigned is x509_check_for_self_signed.
