@@ -17,7 +17,7 @@ keys=testdata/keys
 echo "A kernel module, signed in place as the kernel's build does it:"
 say ./sign-file sha512 $keys/rsa4096.key $keys/rsa4096.x509 try/hello.ko
 say ./sign-file inspect try/hello.ko
-say ./sign-file verify --trusted $keys/rsa4096.x509 try/hello.ko
+say ./sign-file verify --kernel 6.12 --trusted $keys/rsa4096.x509 try/hello.ko
 if PATH=$PATH:/usr/sbin:/sbin command -v modinfo >/dev/null; then
 	PATH=$PATH:/usr/sbin:/sbin say modinfo -F signer try/hello.ko
 fi
@@ -25,11 +25,11 @@ fi
 printf '\nA BPF map value of 1024 bytes:\n'
 say ./sign-file map sign --value-size 1024 sha256 $keys/p256.key $keys/p256.x509 try/value.bin try/value.signed
 say ./sign-file map inspect try/value.signed
-say ./sign-file map verify --trusted $keys/p256.x509 try/value.signed
+say ./sign-file map verify --kernel 6.12 --trusted $keys/p256.x509 try/value.signed
 
 printf '\nOne changed byte in each, and the answer the kernel would give:\n'
 printf X | dd of=try/hello.ko bs=1 seek=1000 conv=notrunc status=none
 printf X | dd of=try/value.signed bs=1 seek=10 conv=notrunc status=none
-say ./sign-file verify --trusted $keys/rsa4096.x509 try/hello.ko && exit 1
-say ./sign-file map verify --trusted $keys/p256.x509 try/value.signed && exit 1
+say ./sign-file verify --kernel 6.12 --trusted $keys/rsa4096.x509 try/hello.ko && exit 1
+say ./sign-file map verify --kernel 6.12 --trusted $keys/p256.x509 try/value.signed && exit 1
 printf '\nThe files are in ./try, the program is ./sign-file.\n'

@@ -13,6 +13,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
@@ -42,26 +43,26 @@ func Read(file []byte) (*Certificate, error) {
 	if isDER(file) {
 		return Parse(file)
 	}
-	block, _ := nextPEM(file)
+	block, _ := nextPEM(file, "CERTIFICATE", "X509 CERTIFICATE")
 	if block == nil {
 		return nil, errors.New("no certificate in it (want PEM \"CERTIFICATE\" or DER)")
 	}
 	return Parse(block)
 }
 
-// ReadAll takes every certificate of a PEM bundle, or the one of a DER file.
+// ReadAll takes every certificate of a file: PEM, also with PKCS#7 bundles in it,
+// or in DER a bundle or certificates one after another.
 func ReadAll(file []byte) ([]*Certificate, error) {
 	if isDER(file) {
-		c, err := Parse(file)
-		return []*Certificate{c}, err
+		return parseAll(file)
 	}
 	var all []*Certificate
-	for block, rest := nextPEM(file); block != nil; block, rest = nextPEM(rest) {
-		c, err := Parse(block)
+	for block, rest := nextPEM(file, bundleTypes...); block != nil; block, rest = nextPEM(rest, bundleTypes...) {
+		more, err := parseAll(block)
 		if err != nil {
 			return nil, fmt.Errorf("certificate %d: %w", len(all)+1, err)
 		}
-		all = append(all, c)
+		all = append(all, more...)
 	}
 	if len(all) == 0 {
 		return nil, errors.New("no certificate in it (want PEM \"CERTIFICATE\" or DER)")
@@ -76,14 +77,14 @@ func isDER(file []byte) bool {
 
 // nextPEM skips blocks of other types, TRUSTED CERTIFICATE among them, as
 // PEM_read_bio_X509 does for the names that it is not asked for.
-func nextPEM(file []byte) (der, rest []byte) {
+func nextPEM(file []byte, types ...string) (der, rest []byte) {
 	file = bytes.TrimPrefix(file, []byte("\xef\xbb\xbf"))
 	for {
 		block, rest := pem.Decode(file)
 		if block == nil {
 			return nil, nil
 		}
-		if block.Type == "CERTIFICATE" || block.Type == "X509 CERTIFICATE" {
+		if slices.Contains(types, block.Type) {
 			return block.Bytes, rest
 		}
 		file = rest

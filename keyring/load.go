@@ -1,32 +1,45 @@
 package keyring
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"sign-file/certificate"
 )
 
-// Load trusts every certificate of the named files, PEM or DER, and of every file
-// in the named directories that holds one.
-func (r *Ring) Load(paths ...string) error {
-	for _, path := range paths {
-		info, err := os.Stat(path)
-		if err != nil {
-			return err
-		}
-		if info.IsDir() {
-			err = r.loadDir(path)
-		} else {
-			err = r.loadFile(path)
-		}
-		if err != nil {
+// Load trusts every certificate of the named sources: files with certificates (PEM,
+// DER, PKCS#7 bundles, EFI signature lists), kernel images with those that are built
+// into them, directories of such files, and Running.
+func (r *Ring) Load(sources ...string) error {
+	for _, source := range sources {
+		if err := r.load(source); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (r *Ring) load(source string) error {
+	if source == Running {
+		release, err := runningRelease()
+		if err != nil {
+			return err
+		}
+		return r.loadRunning(machine{root: "/", release: release})
+	}
+	info, err := os.Stat(source)
+	if err != nil {
+		return err
+	}
+	if info.IsDir() {
+		return r.loadDir(source)
+	}
+	return r.loadFile(source)
 }
 
 func (r *Ring) loadFile(path string) error {
@@ -35,16 +48,43 @@ func (r *Ring) loadFile(path string) error {
 		return err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, certificate.MaxFileSize))
-	if err != nil {
+	head := make([]byte, imageHead)
+	n, err := io.ReadFull(f, head)
+	if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
 		return err
 	}
-	all, err := certificate.ReadAll(data)
+	limit, parse := int64(certificate.MaxFileSize), r.addFile
+	if isImage(head[:n]) {
+		limit, parse = maxImage, r.addImage
+	}
+	data, err := readAtMost(io.MultiReader(bytes.NewReader(head[:n]), f), limit)
+	if err == nil {
+		err = parse(data)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	r.Add(all...)
 	return nil
+}
+
+func (r *Ring) addFile(data []byte) error {
+	if isSignatureList(data) {
+		before := len(r.certificates)
+		err := r.addSignatureLists(data)
+		if err == nil && len(r.certificates) == before {
+			err = errors.New("no certificate in these EFI signature lists")
+		}
+		return err
+	}
+	all, err := certificate.ReadAll(data)
+	r.Add(all...)
+	return err
+}
+
+func (r *Ring) addImage(image []byte) error {
+	all, err := imageCertificates(image)
+	r.Add(all...)
+	return err
 }
 
 // loadDir passes over files that hold no certificate: such a directory may have
@@ -68,4 +108,38 @@ func (r *Ring) loadDir(path string) error {
 		return fmt.Errorf("%s: no certificate in this directory", path)
 	}
 	return nil
+}
+
+// maxBlacklist bounds a blacklist file, in bytes.
+const maxBlacklist = 16 << 20
+
+// LoadBlacklist reads entries from a file, one a line. Quotes and commas around
+// them are those of CONFIG_SYSTEM_BLACKLIST_HASH_LIST; # begins a comment.
+func (r *Ring) LoadBlacklist(path string) error {
+	text, err := readLimited(path, maxBlacklist)
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(text)) {
+		line, _, _ = strings.Cut(line, "#")
+		if entry := strings.Trim(line, " \t\r\n\","); entry != "" {
+			if err := r.Blacklist(entry); err != nil {
+				return fmt.Errorf("%s: %w", path, err)
+			}
+		}
+	}
+	return nil
+}
+
+func readLimited(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := readAtMost(f, limit)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", path, err)
+	}
+	return b, err
 }

@@ -91,10 +91,10 @@ func (i Info) Check(size int64) error {
 			i.SignatureSize, size-InfoSize)
 	}
 	if i.IDType != TypePKCS7 {
-		return verdict.Refuse(syscall.ENOPKG, where, "signature type %d is not PKCS#7 (2)", i.IDType)
+		return verdict.Logged(syscall.ENOPKG, where, "not signed with expected PKCS#7 message", "signature type %d is not PKCS#7 (2)", i.IDType)
 	}
 	if i.Algorithm|i.Hash|i.SignerLength|i.KeyIDLength|i.Pad[0]|i.Pad[1]|i.Pad[2] != 0 {
-		return verdict.Refuse(syscall.EBADMSG, where, "the trailer has a non-zero field that must be zero for PKCS#7")
+		return verdict.Logged(syscall.EBADMSG, where, "PKCS#7 signature info has unexpected non-zero params", "the trailer has a non-zero field that must be zero for PKCS#7")
 	}
 	return nil
 }

@@ -92,7 +92,7 @@ func TestSeriesSelftest(t *testing.T) {
 	dir := t.TempDir()
 	pair := newKeyPair(t, dir, "-nodes")
 	verify := func(value string) (string, error) {
-		return run(t, nil, program(t), "map", "verify", "--trusted", pair.cert, value)
+		return run(t, nil, program(t), "map", "verify", "--kernel", "6.12", "--trusted", pair.cert, value)
 	}
 	var values []string
 	for _, data := range []string{"test0", "test1", "test2", "test3", "test4"} {
@@ -107,7 +107,7 @@ func TestSeriesSelftest(t *testing.T) {
 		}
 		values = append(values, value)
 	}
-	mustRun(t, nil, program(t), append([]string{"map", "verify", "--trusted", pair.cert}, values...)...)
+	mustRun(t, nil, program(t), append([]string{"map", "verify", "--kernel", "6.12", "--trusted", pair.cert}, values...)...)
 
 	good := readFile(t, values[0])
 	for name, c := range map[string]struct {
@@ -169,7 +169,7 @@ func TestBpftool(t *testing.T) {
 	mustRun(t, nil, "gcc", "-Wall", "-Werror", "-o", object, source)
 	compiled := filepath.Join(work, "compiled")
 	writeFile(t, compiled, mustRun(t, nil, object), 0o644)
-	mustRun(t, nil, program(t), "map", "verify", "--trusted", "../testdata/keys/p256.x509", compiled)
+	mustRun(t, nil, program(t), "map", "verify", "--kernel", "6.12", "--trusted", "../testdata/keys/p256.x509", compiled)
 	if n := len(readFile(t, compiled)); n != 1024 {
 		t.Errorf("the C array has %d bytes", n)
 	}

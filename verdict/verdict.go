@@ -15,11 +15,19 @@ type Refusal struct {
 	Errno  syscall.Errno
 	Func   string // the kernel function that decides, as in Linux 6.12
 	Reason string // lower case, no period
+	// Log is what the kernel prints with it, for those who read dmesg: the
+	// constant part of the line, empty for none.
+	Log string
 }
 
 // Refuse returns a *Refusal whose reason is formatted.
 func Refuse(errno syscall.Errno, function, format string, args ...any) error {
 	return &Refusal{Errno: errno, Func: function, Reason: fmt.Sprintf(format, args...)}
+}
+
+// Logged is Refuse for an error that the kernel prints a line about.
+func Logged(errno syscall.Errno, function, log, format string, args ...any) error {
+	return &Refusal{Errno: errno, Func: function, Reason: fmt.Sprintf(format, args...), Log: log}
 }
 
 func (r *Refusal) Error() string {

@@ -4,14 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"sign-file/certificate"
 	"sign-file/cms"
 	"sign-file/digest"
 	"sign-file/keyring"
 	modsig "sign-file/module_signature"
-	"sign-file/verdict"
 )
 
 // The JSON objects of verify and inspect. Field names are stable.
@@ -36,11 +36,7 @@ func reportSigner(s cms.Signer) signerReport {
 		SignatureSize: len(s.Signature),
 		Attributes:    s.SignedAttributes != nil,
 	}
-	if s.ID.ByKeyID() {
-		r.KeyID = certificate.FormatKeyID(s.ID.SubjectKeyID)
-	} else {
-		r.Issuer, r.Serial = certificate.FormatName(s.ID.Issuer), certificate.FormatSerial(s.ID.Serial)
-	}
+	r.name(s.ID)
 	if a := digest.ByOID(s.Digest.OID); a != nil {
 		r.Hash = a.Name()
 	}
@@ -56,12 +52,24 @@ func reportSigner(s cms.Signer) signerReport {
 }
 
 func reportVerified(s keyring.Signer) signerReport {
-	r := reportSigner(s.Info)
-	r.Subject = certificate.FormatName(s.Certificate.Subject)
-	if key, err := s.Certificate.PublicKey(); err == nil {
-		r.Key = certificate.KeyName(key)
+	r := signerReport{SignatureSize: len(s.Value), Attributes: s.Attributes, Hash: s.Digest.Name()}
+	r.name(s.ID)
+	if s.Certificate != nil {
+		r.Subject = certificate.FormatName(s.Certificate.Subject)
+		if key, err := s.Certificate.PublicKey(); err == nil {
+			r.Key = certificate.KeyName(key)
+			r.Algorithm = r.Key
+		}
 	}
 	return r
+}
+
+func (r *signerReport) name(id cms.SignerID) {
+	if id.ByKeyID() {
+		r.KeyID = certificate.FormatKeyID(id.SubjectKeyID)
+	} else {
+		r.Issuer, r.Serial = certificate.FormatName(id.Issuer), certificate.FormatSerial(id.Serial)
+	}
 }
 
 // who names the signer in a line for people.
@@ -76,39 +84,74 @@ func (r signerReport) who() string {
 type verdictReport struct {
 	File     string         `json:"file"`
 	Accepted bool           `json:"accepted"`
+	Kernel   string         `json:"kernel,omitempty"`
 	DataSize int64          `json:"data_size,omitempty"`
 	Signers  []signerReport `json:"signers,omitempty"`
+	Lax      string         `json:"lax,omitempty"`
 	Errno    string         `json:"errno,omitempty"`
 	Number   int            `json:"errno_number,omitempty"`
 	Function string         `json:"function,omitempty"`
 	Reason   string         `json:"reason,omitempty"`
-	Error    string         `json:"error,omitempty"` // why there is no verdict
+	Log      string         `json:"log,omitempty"`
+	Advice   string         `json:"advice,omitempty"`
+	// Of modules alone: what init_module makes of it.
+	Loads      *bool  `json:"loads,omitempty"`
+	Taints     bool   `json:"taints,omitempty"`
+	LoadErrno  string `json:"load_errno,omitempty"`
+	LoadNumber int    `json:"load_errno_number,omitempty"`
+
+	Error string `json:"error,omitempty"` // why there is no verdict
 }
 
-// refuse fills in a refusal. It returns false for an error that is none: then
-// the file could not be judged.
-func (r *verdictReport) refuse(err error) bool {
-	var refusal *verdict.Refusal
-	switch {
-	case errors.As(err, &refusal):
-		r.Errno, r.Number = refusal.Name(), int(refusal.Errno)
-		r.Function, r.Reason = refusal.Func, refusal.Reason
-	case errors.Is(err, modsig.ErrUnsigned):
-		r.Errno, r.Number = "ENODATA", int(syscall.ENODATA)
-		r.Function, r.Reason = "module_sig_check", modsig.ErrUnsigned.Error()
-	default:
-		return false
+func reportVerdict(path string, v *keyring.Verdict, loads bool) verdictReport {
+	r := verdictReport{
+		File: path, Accepted: v.Accepted, Kernel: v.Kernel, DataSize: v.DataSize, Lax: v.Lax,
+		Number: int(v.Errno), Function: v.Func, Reason: v.Reason, Log: v.Log, Advice: v.Advice,
 	}
-	return true
+	for _, s := range v.Signers {
+		r.Signers = append(r.Signers, reportVerified(s))
+	}
+	if v.Errno != 0 {
+		r.Errno = v.Name()
+	}
+	if loads {
+		r.Loads, r.Taints, r.LoadNumber = &v.Loads, v.Taints, int(v.LoadErrno)
+		if v.LoadErrno != 0 {
+			r.LoadErrno = unix.ErrnoName(v.LoadErrno)
+		}
+	}
+	return r
 }
 
 // print prints the verdict as one line for people.
 func (r verdictReport) print(p *program) error {
 	if !r.Accepted {
-		return p.printf("%s: refused: %s (%s from %s)\n", r.File, r.Reason, r.Errno, r.Function)
+		return p.printf("%s: %s: %s (%s from %s)%s%s; to do: %s\n", r.File, p.red("refused"), r.Reason, r.Errno, r.Function, r.loading(), r.logLine(), r.Advice)
 	}
 	s := r.Signers[0]
-	return p.printf("%s: verified: %d bytes signed by %s (%s, %s)\n", r.File, r.DataSize, s.who(), s.Hash, s.Key)
+	line := fmt.Sprintf("%s: %s: %d bytes signed by %s (%s, %s)", r.File, p.green("verified"), r.DataSize, s.who(), s.Hash, s.Key)
+	if r.Lax != "" {
+		line += "; " + r.Lax
+	}
+	return p.printf("%s\n", line)
+}
+
+// loading says what init_module does where that's another answer.
+func (r verdictReport) loading() string {
+	switch {
+	case r.Taints:
+		return ", loads without sig_enforce and taints the kernel"
+	case r.LoadErrno != "" && r.LoadErrno != r.Errno:
+		return ", init_module returns " + r.LoadErrno
+	}
+	return ""
+}
+
+func (r verdictReport) logLine() string {
+	if r.Log == "" {
+		return ""
+	}
+	return fmt.Sprintf(", kernel log: %q", r.Log)
 }
 
 // messageReport is what inspect says of one signature.

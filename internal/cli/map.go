@@ -7,7 +7,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"sign-file/digest"
 	"sign-file/keyring"
 	"sign-file/mapvalue"
 )
@@ -45,7 +44,7 @@ func (p *program) mapCommand() *cli.Command {
 			{
 				Name: "verify", Usage: "check a map value as bpf_map_verify_value_sig does",
 				ArgsUsage: "<value>...",
-				Flags:     []cli.Flag{trustedFlag, jsonFlag},
+				Flags:     judgeFlags,
 				Action:    p.mapVerify,
 			},
 			{
@@ -124,28 +123,18 @@ func (p *program) writeValue(c *cli.Context, source string, signed []byte, path 
 }
 
 func (p *program) mapVerify(c *cli.Context) error {
-	ring, err := p.trustedRing(c)
+	judge, err := p.newJudge(c, keyring.MapValue)
 	if err != nil {
 		return err
 	}
-	return p.judge(c, func(path string, report *verdictReport) error {
-		raw, err := p.readAll(path, mapvalue.Read)
+	run := p.newVerifyRun(c, false)
+	run.paths = c.Args().Slice()
+	return run.judge(1, func(path string) (*keyring.Verdict, error) {
+		value, err := p.readAll(path, mapvalue.Read)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		value, err := mapvalue.Decode(raw)
-		if err != nil {
-			return err
-		}
-		signers, err := ring.Verify(value.Message, keyring.MapValue, func(a *digest.Algorithm) ([]byte, error) {
-			h := a.New()
-			h.Write(value.Data)
-			return h.Sum(nil), nil
-		})
-		if err == nil {
-			report.accept(signers, int64(len(value.Data)))
-		}
-		return err
+		return judge.MapValue(value)
 	})
 }
 

@@ -110,3 +110,14 @@ func (p *program) writeJSON(v any) error {
 func (p *program) printf(format string, args ...any) error {
 	return p.write("-", fmt.Appendf(nil, format, args...), true)
 }
+
+// red and green colour a word where people see it.
+func (p *program) red(word string) string   { return p.colour(word, 31) }
+func (p *program) green(word string) string { return p.colour(word, 32) }
+
+func (p *program) colour(word string, code int) string {
+	if !isTerminal(p.out) || os.Getenv("NO_COLOR") != "" {
+		return word
+	}
+	return fmt.Sprintf("\033[%dm%s\033[0m", code, word)
+}

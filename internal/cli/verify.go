@@ -1,122 +1,246 @@
 package cli
 
 import (
-	"io"
+	"errors"
+	"runtime"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
-	"sign-file/digest"
 	"sign-file/keyring"
 	"sign-file/signfile"
 )
 
 var (
 	jsonFlag    = &cli.BoolFlag{Name: "json", Usage: "print one JSON object a file"}
-	trustedFlag = &cli.StringSliceFlag{Name: "trusted", Usage: "trust the certificates of `FILE` (PEM or DER) or directory; may be repeated"}
+	trustedFlag = &cli.StringSliceFlag{Name: "trusted", Usage: "trust the certificates of `SOURCE`: a file (PEM, DER, PKCS#7 bundle,\n" +
+		"vmlinux or vmlinuz), a directory of such files, or \"running\", this machine's keys;\nmay be repeated"}
+	// judgeFlags say whose verdict is asked for.
+	judgeFlags = []cli.Flag{
+		trustedFlag,
+		&cli.StringFlag{Name: "blacklist", Usage: "refuse what `FILE` lists: tbs:<hash> and bin:<hash>, one a line"},
+		&cli.StringFlag{Name: "kernel", Usage: "judge as kernel `RELEASE` does (" + strings.Join(keyring.KernelNames(), ", ") + " and what comes after each); default: the running one"},
+		&cli.StringFlag{Name: "config", Usage: "judge as the kernel that was built with configuration `FILE`, and not as Debian's"},
+		&cli.BoolFlag{Name: "fips", Usage: "judge as a kernel with fips=1 does"},
+		&cli.BoolFlag{Name: "no-autoload", Usage: "judge as a kernel that can't load its crypto modules, as in an initramfs"},
+		jsonFlag,
+	}
 )
 
 func (p *program) verifyCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "verify",
-		Usage:     "check signed modules against trusted certificates",
-		ArgsUsage: "<module>...",
-		Description: "Exit code 0 when every module verifies, 1 when one is refused,\n" +
-			"3 when none is refused but one could not be read.",
-		Flags:  []cli.Flag{trustedFlag, jsonFlag},
+		Usage:     "say what the kernel would say to signed modules",
+		ArgsUsage: "<path>...",
+		Description: "A path is a module, or a directory that is searched for *.ko, *.ko.xz, *.ko.zst and\n" +
+			"*.ko.gz. Exit code 0 when every module's signature verifies, 1 when one is refused,\n" +
+			"3 when none is refused but one could not be decided on.",
+		Flags: append([]cli.Flag{
+			&cli.StringFlag{Name: "usage", Value: "module", Usage: "what the signature is for: " + strings.Join(keyring.Usages(), ", ")},
+			&cli.BoolFlag{Name: "enforce", Usage: "say what init_module returns with module.sig_enforce=1"},
+			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Value: runtime.GOMAXPROCS(0), Usage: "work on `N` modules at once"},
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print nothing of what is accepted"},
+		}, judgeFlags...),
 		Action: p.verify,
 	}
 }
 
 func (p *program) verify(c *cli.Context) error {
-	ring, err := p.trustedRing(c)
+	usage, err := keyring.ParseUsage(c.String("usage"))
+	if err != nil {
+		return usagef("--usage: %v", err)
+	}
+	if c.Int("jobs") < 1 {
+		return usagef("--jobs %d: want at least 1", c.Int("jobs"))
+	}
+	judge, err := p.newJudge(c, usage)
 	if err != nil {
 		return err
 	}
-	return p.judge(c, func(path string, report *verdictReport) error {
-		return verifyModule(path, ring, report)
-	})
+	judge.Enforce = judge.Enforce || c.Bool("enforce")
+	if usage == keyring.Module && judge.Kernel().Unchecked {
+		p.warn("this kernel is built without CONFIG_MODULE_SIG: it looks at no module's signature")
+	}
+	run := p.newVerifyRun(c, usage == keyring.Module)
+	if err := run.collect(c.Args().Slice()); err != nil {
+		return err
+	}
+	return run.judge(c.Int("jobs"), func(path string) (*keyring.Verdict, error) { return verifyModule(path, judge) })
 }
 
-// judge has every operand judged and printed, whatever becomes of the others.
-func (p *program) judge(c *cli.Context, one func(path string, report *verdictReport) error) error {
+func verifyModule(path string, judge *keyring.Judge) (*keyring.Verdict, error) {
+	module, err := signfile.OpenModule(path)
+	if err != nil {
+		return nil, err
+	}
+	defer module.Close()
+	return judge.Module(module, module.Size)
+}
+
+// newJudge is the kernel that the flags describe.
+func (p *program) newJudge(c *cli.Context, usage keyring.Usage) (*keyring.Judge, error) {
 	if c.Args().Len() == 0 {
-		return usagef("nothing to verify: want %s", c.Command.ArgsUsage)
+		return nil, usagef("nothing to verify: want %s", c.Command.ArgsUsage)
 	}
-	exit := exitOK
-	for _, path := range c.Args().Slice() {
-		report := verdictReport{File: path}
-		if err := one(path, &report); err != nil && !report.refuse(err) {
-			p.fail(err)
-			report.Error = message(err)
-		}
-		switch {
-		case report.Error != "" && exit == exitOK:
-			exit = exitUndecided
-		case report.Error == "" && !report.Accepted:
-			exit = exitFailure
-		}
-		if err := p.printReport(c, report); err != nil {
-			return err
-		}
+	kernel, err := p.kernel(c)
+	if err != nil {
+		return nil, err
 	}
-	if exit != exitOK {
-		return exitError(exit)
+	ring, err := p.trustedRing(c)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	judge := keyring.NewJudge(kernel, ring, usage)
+	for _, err := range judge.Unusable {
+		p.warn("kernel %s would not take this certificate into a keyring: %v", kernel.Name, err)
+	}
+	return judge, nil
 }
 
-func (p *program) printReport(c *cli.Context, report verdictReport) error {
-	if c.Bool("json") {
-		return p.writeJSON(report)
+// kernel is the one whose rules are asked for.
+func (p *program) kernel(c *cli.Context) (kernel *keyring.Kernel, err error) {
+	release, config, note := c.String("kernel"), c.String("config"), ""
+	switch {
+	case release != "" && config != "":
+		return nil, usagef("--kernel and --config exclude each other")
+	case release != "":
+		if kernel, err = keyring.KernelOf(release); err != nil {
+			return nil, usagef("--kernel: %v", err)
+		}
+	case config != "":
+		if kernel, err = keyring.KernelOfConfig(config); err != nil {
+			p.fail(err)
+			return nil, exitError(exitUndecided)
+		}
+	default:
+		if kernel, note, err = keyring.RunningKernel(); err != nil {
+			return nil, err
+		}
 	}
-	if report.Error != "" {
-		return nil // standard error has it
+	if note != "" {
+		p.warn("%s", note)
 	}
-	return report.print(p)
+	kernel.FIPS = kernel.FIPS || c.Bool("fips")
+	kernel.NoAutoload = c.Bool("no-autoload")
+	return kernel, nil
 }
 
 func (p *program) trustedRing(c *cli.Context) (*keyring.Ring, error) {
-	paths := c.StringSlice("trusted")
-	if len(paths) == 0 {
+	sources := c.StringSlice("trusted")
+	if len(sources) == 0 {
 		return nil, usagef("no --trusted certificate")
 	}
 	var ring keyring.Ring
-	if err := ring.Load(paths...); err != nil {
+	err := ring.Load(sources...)
+	if file := c.String("blacklist"); err == nil && file != "" {
+		err = ring.LoadBlacklist(file)
+	}
+	if err != nil {
 		p.fail(err)
 		return nil, exitError(exitUndecided)
+	}
+	for _, note := range ring.Notes {
+		p.warn("%s", note)
 	}
 	return &ring, nil
 }
 
-func verifyModule(path string, ring *keyring.Ring, report *verdictReport) error {
-	module, err := signfile.OpenModule(path)
-	if err != nil {
-		return err
+// verifyRun prints verdicts in the order of the paths, and counts them.
+type verifyRun struct {
+	*program
+	json, quiet bool
+	loads       bool // whether loading a module is the question
+	paths       []string
+	exit        int
+}
+
+func (p *program) newVerifyRun(c *cli.Context, loads bool) *verifyRun {
+	return &verifyRun{program: p, json: c.Bool("json"), quiet: c.Bool("quiet"), loads: loads}
+}
+
+// collect turns paths into modules. The error is one of printing.
+func (r *verifyRun) collect(paths []string) error {
+	for _, path := range paths {
+		before := len(r.paths)
+		err := walkModules(path, func(module, _ string) error {
+			r.paths = append(r.paths, module)
+			return nil
+		})
+		if err == nil && len(r.paths) == before {
+			err = errors.New("no module in this directory")
+		}
+		if err == nil {
+			continue
+		}
+		if err := r.undecided(path, err); err != nil {
+			return err
+		}
 	}
-	defer module.Close()
-	layout, err := module.Find()
-	if err != nil {
-		return err
-	}
-	message, err := readMessage(module, layout)
-	if err != nil {
-		return about(path, err)
-	}
-	signers, err := ring.Verify(message, keyring.Module, func(a *digest.Algorithm) ([]byte, error) {
-		h := a.New()
-		_, err := io.Copy(h, io.NewSectionReader(module, 0, layout.ContentSize))
-		return h.Sum(nil), about(path, err)
-	})
-	if err != nil {
-		return err
-	}
-	report.accept(signers, layout.ContentSize)
 	return nil
 }
 
-func (r *verdictReport) accept(signers []keyring.Signer, size int64) {
-	r.Accepted, r.DataSize = true, size
-	for _, s := range signers {
-		r.Signers = append(r.Signers, reportVerified(s))
+// answer is one verdict, or why there is none.
+type answer struct {
+	verdict *keyring.Verdict
+	err     error
+}
+
+// judge has every path judged, several at once, whatever becomes of the others.
+func (r *verifyRun) judge(jobs int, one func(path string) (*keyring.Verdict, error)) error {
+	answers := make([]chan answer, len(r.paths))
+	for i := range answers {
+		answers[i] = make(chan answer, 1)
 	}
+	todo := make(chan int)
+	for range jobs {
+		go func() {
+			for i := range todo {
+				verdict, err := one(r.paths[i])
+				answers[i] <- answer{verdict, err}
+			}
+		}()
+	}
+	go func() {
+		defer close(todo)
+		for i := range r.paths {
+			todo <- i
+		}
+	}()
+	for i, path := range r.paths {
+		if err := r.report(path, <-answers[i]); err != nil {
+			return err
+		}
+	}
+	if r.exit != exitOK {
+		return exitError(r.exit)
+	}
+	return nil
+}
+
+func (r *verifyRun) report(path string, a answer) error {
+	if a.err != nil {
+		return r.undecided(path, a.err)
+	}
+	if !a.verdict.Accepted {
+		r.exit = exitFailure
+	} else if r.quiet {
+		return nil
+	}
+	report := reportVerdict(path, a.verdict, r.loads)
+	if r.json {
+		return r.writeJSON(report)
+	}
+	return report.print(r.program)
+}
+
+func (r *verifyRun) undecided(path string, err error) error {
+	err = about(path, err)
+	if r.exit == exitOK {
+		r.exit = exitUndecided
+	}
+	r.fail(err)
+	if r.json {
+		return r.writeJSON(verdictReport{File: path, Error: message(err)})
+	}
+	return nil
 }

@@ -1,0 +1,234 @@
+package keyring
+
+import (
+	"bytes"
+	"compress/bzip2"
+	"compress/gzip"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz/lzma"
+	"github.com/xi2/xz"
+
+	"sign-file/certificate"
+)
+
+// maxImage bounds a kernel image, on disk and unpacked, in bytes. Debian's have
+// some 60 MB; debug information makes them ten times that.
+const maxImage = 1 << 30
+
+// isImage recognises what imageCertificates reads by its first bytes.
+func isImage(head []byte) bool {
+	return isELF(head) || isBzImage(head) || isZboot(head) || isArm64(head) || bytes.HasPrefix(head, gzipMagic)
+}
+
+// imageHead is how many bytes isImage wants to see.
+const imageHead = 0x250
+
+var gzipMagic = []byte{0x1f, 0x8b}
+
+func isELF(b []byte) bool { return bytes.HasPrefix(b, []byte("\x7fELF")) }
+
+// isBzImage looks for the header of Documentation/arch/x86/boot.rst.
+func isBzImage(b []byte) bool { return len(b) >= imageHead && string(b[0x202:0x206]) == "HdrS" }
+
+// isZboot looks for that of drivers/firmware/efi/libstub/zboot-header.S.
+func isZboot(b []byte) bool {
+	return len(b) >= 0x38 && string(b[:2]) == "MZ" && string(b[4:8]) == "zimg"
+}
+
+// isArm64 looks for that of Documentation/arch/arm64/booting.rst.
+func isArm64(b []byte) bool { return len(b) >= 0x40 && string(b[0x38:0x3c]) == "ARM\x64" }
+
+// imageCertificates finds the certificates that are built into a kernel: a
+// vmlinux, or what a boot loader reads, compressed as the build does it.
+func imageCertificates(image []byte) ([]*certificate.Certificate, error) {
+	for range 2 { // Image.gz may hold a zboot image, but nothing goes deeper
+		payload, err := packed(image)
+		if err != nil {
+			return nil, err
+		}
+		if payload == nil {
+			break
+		}
+		if image, err = unpack(payload); err != nil {
+			return nil, fmt.Errorf("unpacking the kernel image: %w", err)
+		}
+	}
+	list := builtinList(image)
+	if list == nil {
+		return nil, errors.New("the kernel image has no list of built-in certificates")
+	}
+	var all []*certificate.Certificate
+	for _, der := range list {
+		c, err := certificate.Parse(der)
+		if err != nil {
+			return nil, fmt.Errorf("built-in certificate %d: %w", len(all)+1, err)
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+// packed is the compressed kernel in an image; nil where it's not compressed.
+func packed(image []byte) ([]byte, error) {
+	var at, size uint64
+	switch {
+	case isBzImage(image):
+		setup := uint64(image[0x1f1])
+		if setup == 0 {
+			setup = 4
+		}
+		at = (setup+1)*512 + uint64(binary.LittleEndian.Uint32(image[0x248:]))
+		size = uint64(binary.LittleEndian.Uint32(image[0x24c:]))
+	case isZboot(image):
+		at, size = uint64(binary.LittleEndian.Uint32(image[8:])), uint64(binary.LittleEndian.Uint32(image[12:]))
+	case bytes.HasPrefix(image, gzipMagic):
+		return image, nil
+	default:
+		return nil, nil
+	}
+	if size <= sizeField || at+size > uint64(len(image)) {
+		return nil, errors.New("the kernel image is truncated")
+	}
+	return image[at : at+size], nil
+}
+
+// sizeField is the unpacked size behind compressed data, which the build appends
+// where the format has none (cmd_bzip2_with_size and its like in Makefile.lib).
+const sizeField = 4
+
+// unpack decompresses by the first bytes, as lib/decompress.c does.
+func unpack(payload []byte) ([]byte, error) {
+	compressed := bytes.NewReader(payload)
+	var r io.Reader
+	var err error
+	switch {
+	case bytes.HasPrefix(payload, gzipMagic):
+		var z *gzip.Reader
+		if z, err = gzip.NewReader(compressed); err == nil {
+			z.Multistream(false)
+			r = z
+		}
+	case bytes.HasPrefix(payload, []byte("\xfd7zXZ\x00")):
+		// The kernel's build uses the x86 filter, which few Go packages know.
+		var z *xz.Reader
+		if z, err = xz.NewReader(compressed, 128<<20); err == nil {
+			z.Multistream(false)
+			r = z
+		}
+	case bytes.HasPrefix(payload, []byte("\x28\xb5\x2f\xfd")):
+		return unpackZstd(payload[:len(payload)-sizeField])
+	case bytes.HasPrefix(payload, []byte("\x02\x21\x4c\x18")):
+		return unpackLZ4(payload)
+	case bytes.HasPrefix(payload, []byte("BZh")):
+		r = bzip2.NewReader(bytes.NewReader(payload[:len(payload)-sizeField]))
+	case bytes.HasPrefix(payload, []byte("\x5d\x00\x00")):
+		r, err = lzma.NewReader(compressed)
+	case isELF(payload):
+		return payload, nil // CONFIG_KERNEL_UNCOMPRESSED
+	default:
+		return nil, fmt.Errorf("it is compressed in an unknown way (it begins with % x)", payload[:min(4, len(payload))])
+	}
+	if err != nil {
+		return nil, err
+	}
+	return readAtMost(r, maxImage)
+}
+
+func unpackZstd(payload []byte) ([]byte, error) {
+	r, err := zstd.NewReader(bytes.NewReader(payload), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(256<<20))
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return readAtMost(r, maxImage)
+}
+
+func readAtMost(r io.Reader, limit int64) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		err = fmt.Errorf("more than %d bytes", limit)
+	}
+	return b, err
+}
+
+// builtinList finds system_certificate_list (certs/system_certificates.S): DER
+// certificates one after another, then, aligned to 8 bytes, their length all
+// together, and the length of the first ones, the build's own. No symbol is needed
+// for that, and other certificates in an image (wireless regulatory ones, those of
+// self-tests) have no such lengths behind them.
+func builtinList(image []byte) [][]byte {
+	for at := 0; ; {
+		next := bytes.Index(image[at:], []byte{0x30, 0x82})
+		if next < 0 {
+			return nil
+		}
+		at += next
+		if list := listAt(image, at); list != nil {
+			return list
+		}
+		at++
+	}
+}
+
+// maxList bounds how many certificates a list may have.
+const maxList = 4096
+
+// listAt reads a list that begins here, as x509_load_certificate_list does.
+func listAt(image []byte, start int) [][]byte {
+	var list [][]byte
+	for at := start; len(list) < maxList; {
+		size := certificateSize(image[at:])
+		if size == 0 {
+			return nil
+		}
+		list = append(list, image[at:at+size])
+		at += size
+		if listEnds(image, start, at, len(list[0])) {
+			return list
+		}
+	}
+	return nil
+}
+
+// certificateSize is the length of what may be a certificate: a SEQUENCE of at
+// least 256 bytes that begins with another.
+func certificateSize(b []byte) int {
+	if len(b) < 8 || b[0] != 0x30 || b[1] != 0x82 || b[4] != 0x30 {
+		return 0
+	}
+	size := 4 + int(binary.BigEndian.Uint16(b[2:]))
+	if size > len(b) {
+		return 0
+	}
+	return size
+}
+
+// listEnds looks for the two lengths. Between the list and them there may be room
+// for one more certificate (CONFIG_SYSTEM_EXTRA_CERTIFICATE) and an int that says
+// how much of it is used.
+func listEnds(image []byte, start, end, first int) bool {
+	size := end - start
+	const extra = 4096 // CONFIG_SYSTEM_EXTRA_CERTIFICATE_SIZE, unless changed
+	return lengthsAt(image[start:], alignUp(size, 8), size, first) ||
+		lengthsAt(image[start:], alignUp(alignUp(size+extra, 4)+4, 8), size, first)
+}
+
+func lengthsAt(list []byte, at, size, first int) bool {
+	if at+16 > len(list) {
+		return false
+	}
+	for _, order := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
+		own := order.Uint64(list[at+8:])
+		if order.Uint64(list[at:]) == uint64(size) && (own == 0 || own == uint64(first) || own == uint64(size)) {
+			return true
+		}
+	}
+	return false
+}
+
+func alignUp(n, to int) int { return (n + to - 1) / to * to }

@@ -1,0 +1,279 @@
+package keyring_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"sign-file/internal/testenv"
+	"sign-file/keyring"
+)
+
+// vmlinux is an ELF header, code for the x86 filter to work on, a certificate that
+// is in no list, and then the built-in list as certs/system_certificates.S lays it
+// out.
+func vmlinux(t *testing.T, order binary.AppendByteOrder, extra int, listed ...string) []byte {
+	image := append([]byte("\x7fELF"), make([]byte, 60)...)
+	for i := range 20000 {
+		image = append(image, 0xe8, byte(i), byte(i>>8), 0, 0, 0x90, 0x90)
+	}
+	image = append(image, certificates(t, key(t, "rsa3072.pem"))[0].Raw...)
+	for len(image)%8 != 0 {
+		image = append(image, 0)
+	}
+	var list []byte
+	first := 0
+	for i, c := range certificates(t, listed...) {
+		if list = append(list, c.Raw...); i == 0 {
+			first = len(list)
+		}
+	}
+	size := len(list)
+	if extra > 0 {
+		list = append(list, make([]byte, extra)...)
+		for len(list)%4 != 0 {
+			list = append(list, 0)
+		}
+		list = append(list, 0, 0, 0, 0)
+	}
+	for len(list)%8 != 0 {
+		list = append(list, 0)
+	}
+	image = append(image, list...)
+	image = order.AppendUint64(image, uint64(size))
+	image = order.AppendUint64(image, uint64(first))
+	return append(image, bytes.Repeat([]byte("\xe8code"), 1000)...)
+}
+
+// compress runs a tool of the kernel's build (scripts/Makefile.lib), and appends
+// the size as it does.
+func compress(t *testing.T, image []byte, tool string, args ...string) []byte {
+	t.Helper()
+	cmd := exec.Command(testenv.Tool(t, tool), args...)
+	cmd.Stdin = bytes.NewReader(image)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s: %v", tool, err)
+	}
+	if tool == "gzip" {
+		return out // the format has the size at its end
+	}
+	return binary.LittleEndian.AppendUint32(out, uint32(len(image)))
+}
+
+// bzImage wraps a payload as Documentation/arch/x86/boot.rst has it.
+func bzImage(payload []byte) []byte {
+	const setup, stub = 3, 300
+	image := make([]byte, (setup+1)*512+stub)
+	copy(image, "MZ")
+	image[0x1f1] = setup
+	copy(image[0x202:], "HdrS")
+	binary.LittleEndian.PutUint32(image[0x248:], stub)
+	binary.LittleEndian.PutUint32(image[0x24c:], uint32(len(payload)))
+	return slices.Concat(image, payload, make([]byte, 1000))
+}
+
+// zboot wraps one as drivers/firmware/efi/libstub/zboot-header.S does.
+func zboot(payload []byte) []byte {
+	image := make([]byte, 512)
+	copy(image, "MZ\x00\x00zimg")
+	binary.LittleEndian.PutUint32(image[8:], uint32(len(image)))
+	binary.LittleEndian.PutUint32(image[12:], uint32(len(payload)))
+	return append(image, payload...)
+}
+
+// load writes a file and trusts what is in it.
+func load(t *testing.T, content []byte) (*keyring.Ring, error) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ring := new(keyring.Ring)
+	return ring, ring.Load(file)
+}
+
+func TestImages(t *testing.T) {
+	rsa, ec := key(t, "rsa2048.pem"), key(t, "p384.pem")
+	plain := vmlinux(t, binary.LittleEndian, 0, rsa, ec)
+	raw := slices.Clone(plain)
+	clear(raw[:4])
+	copy(raw[0x38:], "ARM\x64")
+	for name, image := range map[string]func(*testing.T) []byte{
+		"vmlinux":      func(*testing.T) []byte { return plain },
+		"big-endian":   func(t *testing.T) []byte { return vmlinux(t, binary.BigEndian, 0, rsa, ec) },
+		"extra space":  func(t *testing.T) []byte { return vmlinux(t, binary.LittleEndian, 4096, rsa, ec) },
+		"uncompressed": func(*testing.T) []byte { return bzImage(plain) },
+		"gzip":         func(t *testing.T) []byte { return bzImage(compress(t, plain, "gzip", "-n", "-9")) },
+		"bzip2":        func(t *testing.T) []byte { return bzImage(compress(t, plain, "bzip2", "-9")) },
+		"lzma":         func(t *testing.T) []byte { return bzImage(compress(t, plain, "xz", "--format=lzma", "-9")) },
+		"xz": func(t *testing.T) []byte {
+			return bzImage(compress(t, plain, "xz", "--check=crc32", "--x86", "--lzma2=dict=32MiB"))
+		},
+		"lz4":             func(t *testing.T) []byte { return bzImage(compress(t, plain, "lz4", "-l", "-9", "-c")) },
+		"zstd":            func(t *testing.T) []byte { return bzImage(compress(t, plain, "zstd", "-22", "--ultra")) },
+		"zboot":           func(t *testing.T) []byte { return zboot(compress(t, raw, "zstd", "-19")) },
+		"Image.gz, arm64": func(t *testing.T) []byte { return compress(t, raw, "gzip", "-n") },
+		"Image, arm64":    func(*testing.T) []byte { return raw },
+	} {
+		t.Run(name, func(t *testing.T) {
+			ring, err := load(t, image(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if ring.Size() != 2 {
+				t.Errorf("%d certificates, want 2", ring.Size())
+			}
+			check(t, onModule(t, newJudge(t, "6.12", keyring.Module, ring), golden(t, "hello-rsa2048-sha256.ko")), 0)
+		})
+	}
+}
+
+// TestBadImages end in an error, which says so.
+func TestBadImages(t *testing.T) {
+	plain := vmlinux(t, binary.LittleEndian, 0, key(t, "rsa2048.pem"))
+	packed := bzImage(compress(t, plain, "gzip", "-n"))
+	lz4 := compress(t, plain, "lz4", "-l", "-c")
+	for name, image := range map[string][]byte{
+		"no list":            vmlinux(t, binary.LittleEndian, 0),
+		"truncated":          packed[:len(packed)/2],
+		"damaged gzip":       changed(packed, 3000, 0),
+		"unknown payload":    bzImage([]byte("not a payload")),
+		"empty payload":      bzImage(nil),
+		"LZ4 cut short":      bzImage(lz4[:20]),
+		"LZ4 of nothing":     bzImage(lz4[:4]),
+		"LZ4 far match":      bzImage([]byte("\x02\x21\x4c\x18\x05\x00\x00\x00\x10a\xff\xff\x00")),
+		"zstd of five bytes": bzImage([]byte("\x28\xb5\x2f\xfd\x00")),
+		"zstd magic":         bzImage([]byte("\x28\xb5\x2f\xfd")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			if ring, err := load(t, image); err == nil {
+				t.Errorf("no error, and %d certificates", ring.Size())
+			}
+		})
+	}
+}
+
+// kernels are what test/kernel/fetch.sh has unpacked of Debian's packages.
+func kernels(t *testing.T) map[string]string {
+	t.Helper()
+	cache := os.Getenv("SIGN_FILE_KERNEL_CACHE")
+	if cache == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cache = filepath.Join(home, ".cache/sign-file/kernels")
+	}
+	found, err := filepath.Glob(filepath.Join(cache, "*/vmlinuz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found) < 2 {
+		testenv.Missing(t, "two Debian kernels (test/kernel/fetch.sh)")
+	}
+	images := map[string]string{}
+	for _, image := range found {
+		release := strings.TrimSpace(string(read(t, filepath.Join(filepath.Dir(image), "release"))))
+		images[release] = image
+	}
+	return images
+}
+
+// TestDebianKernels: each module of a kernel package verifies with the certificates
+// in the image of the same package, packed or not, and with no other's.
+func TestDebianKernels(t *testing.T) {
+	images := kernels(t)
+	rings := map[string]*keyring.Ring{}
+	for release, image := range images {
+		for _, file := range []string{"vmlinuz", "vmlinux"} {
+			ring := new(keyring.Ring)
+			if err := ring.Load(filepath.Join(filepath.Dir(image), file)); err != nil {
+				t.Fatal(err)
+			}
+			rings[file+" of "+release] = ring
+		}
+	}
+	for release, image := range images {
+		modules, err := filepath.Glob(filepath.Join(filepath.Dir(image), "*.ko"))
+		if err != nil || len(modules) == 0 {
+			t.Fatalf("%s: no module (%v)", release, err)
+		}
+		for name, ring := range rings {
+			j := newJudge(t, "6.12", keyring.Module, ring)
+			for _, module := range modules {
+				if v := onModule(t, j, read(t, module)); v.Accepted != strings.HasSuffix(name, " of "+release) {
+					t.Errorf("%s with the %s: accepted %v (%s)", module, name, v.Accepted, v.Reason)
+				}
+			}
+		}
+	}
+}
+
+// TestSources: what else --trusted takes.
+func TestSources(t *testing.T) {
+	dir := t.TempDir()
+	openssl(t, dir, "crl2pkcs7", "-nocrl", "-certfile", key(t, "rsa2048.pem"), "-certfile", key(t, "p384.pem"), "-outform", "DER", "-out", "bundle.p7b")
+	openssl(t, dir, "crl2pkcs7", "-nocrl", "-certfile", key(t, "rsa2048.pem"), "-certfile", key(t, "p384.pem"), "-out", "bundle.pem")
+	for name, content := range map[string][]byte{
+		"PEM":                    slices.Concat(read(t, key(t, "rsa2048.pem")), read(t, key(t, "p384.pem"))),
+		"DER, one after another": slices.Concat(read(t, key(t, "rsa2048.x509")), read(t, key(t, "p384.x509"))),
+		"PKCS#7, DER":            read(t, filepath.Join(dir, "bundle.p7b")),
+		"PKCS#7, PEM":            read(t, filepath.Join(dir, "bundle.pem")),
+		"EFI signature lists":    slices.Concat(signatureList(x509List, read(t, key(t, "rsa2048.x509"))), signatureList(sha256List, make([]byte, 32)), signatureList(x509List, read(t, key(t, "p384.x509")))),
+	} {
+		t.Run(name, func(t *testing.T) {
+			ring, err := load(t, content)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if ring.Size() != 2 {
+				t.Errorf("%d certificates, want 2", ring.Size())
+			}
+		})
+	}
+	for name, content := range map[string][]byte{"nothing": nil, "text": []byte("hello\n"), "a key": read(t, key(t, "rsa2048.key")), "a dbx": signatureList(sha256List, make([]byte, 32))} {
+		if _, err := load(t, content); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+// Types of EFI signature lists (UEFI specification, section 32.4.1).
+const (
+	x509List   = "\xa1\x59\xc0\xa5\xe4\x94\xa7\x4a\x87\xb5\xab\x15\x5c\x2b\xf0\x72"
+	sha256List = "\x26\x16\xc4\xc1\x4c\x50\x92\x40\xac\xa9\x41\xf9\x36\x93\x43\x28"
+)
+
+// signatureList has one entry.
+func signatureList(kind string, data []byte) []byte {
+	b := []byte(kind)
+	b = binary.LittleEndian.AppendUint32(b, uint32(28+16+len(data)))
+	b = binary.LittleEndian.AppendUint32(b, 0)
+	b = binary.LittleEndian.AppendUint32(b, uint32(16+len(data)))
+	return slices.Concat(b, make([]byte, 16), data)
+}
+
+// FuzzSources: whatever a file holds, it ends in certificates or an error.
+func FuzzSources(f *testing.F) {
+	f.Add(read(f, key(f, "rsa2048.pem")))
+	f.Add(signatureList(x509List, read(f, key(f, "p256.x509"))))
+	f.Add(bzImage([]byte("\x02\x21\x4c\x18\x05\x00\x00\x00\x50hello")))
+	f.Add(bzImage([]byte("\x02\x21\x4c\x18\x08\x00\x00\x00\x1fa\x01\x00\xff\x00\x10b")))
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, content []byte) {
+		file := filepath.Join(dir, "file")
+		if err := os.WriteFile(file, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		ring := new(keyring.Ring)
+		if err := ring.Load(file); err == nil && ring.Size() == 0 {
+			t.Error("neither a certificate nor an error")
+		}
+	})
+}

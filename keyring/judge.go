@@ -1,0 +1,185 @@
+package keyring
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"io"
+	"sync"
+	"syscall"
+
+	"sign-file/certificate"
+	"sign-file/cms"
+	"sign-file/digest"
+	"sign-file/mapvalue"
+	modsig "sign-file/module_signature"
+	"sign-file/verdict"
+)
+
+// Module judges a file as init_module does, uncompressed as it is. The error says
+// why there is no verdict.
+func (j *Judge) Module(file io.ReaderAt, size int64) (*Verdict, error) {
+	v, err := j.module(file, size)
+	if err != nil {
+		return nil, err
+	}
+	if j.usage == Module {
+		v.load(j.Enforce)
+	}
+	return v, nil
+}
+
+// elfHeader is sizeof(Elf64_Ehdr).
+const elfHeader = 64
+
+func (j *Judge) module(file io.ReaderAt, size int64) (*Verdict, error) {
+	if j.usage == Module && size < elfHeader {
+		return j.refused(verdict.Refuse(syscall.ENOEXEC, "copy_module_from_user", "%d bytes are no ELF file", size))
+	}
+	layout, err := modsig.Find(file, size)
+	if err == modsig.ErrUnsigned {
+		return j.refused(verdict.Refuse(syscall.ENODATA, "module_sig_check", "%v", err))
+	}
+	if err != nil {
+		return j.refused(err)
+	}
+	message := make([]byte, min(layout.SignatureSize(), cms.MaxSize+1))
+	if err := readFull(file, message, layout.ContentSize); err != nil {
+		return nil, err
+	}
+	v, err := j.Message(message, io.NewSectionReader(file, 0, layout.ContentSize))
+	if err == nil && v.Accepted && j.usage == Module {
+		return j.checkFileHash(v, io.NewSectionReader(file, 0, size))
+	}
+	return v, err
+}
+
+// readFull reads bytes that have to be there.
+func readFull(r io.ReaderAt, b []byte, at int64) error {
+	_, err := r.ReadAt(b, at)
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF // it shrank since
+	}
+	return err
+}
+
+// checkFileHash is Debian's mod_is_hash_blacklisted.
+func (j *Judge) checkFileHash(v *Verdict, file *io.SectionReader) (*Verdict, error) {
+	if !j.kernel.binBlacklist || !j.ring.blacklist.hasFiles() {
+		return v, nil
+	}
+	h := sha256.New()
+	if err := copyAll(h, file); err != nil {
+		return nil, err
+	}
+	if !j.ring.blacklist.hasFile(h.Sum(nil)) {
+		return v, nil
+	}
+	return j.refused(verdict.Logged(syscall.EKEYREJECTED, "mod_is_hash_blacklisted", "is blacklisted", "the module itself is blacklisted"))
+}
+
+// MapValue judges a value as bpf_map_verify_value_sig does.
+func (j *Judge) MapValue(value []byte) (*Verdict, error) {
+	decoded, err := mapvalue.Decode(value)
+	if err != nil {
+		return j.refused(err)
+	}
+	return j.Message(decoded.Message, io.NewSectionReader(bytes.NewReader(decoded.Data), 0, int64(len(decoded.Data))))
+}
+
+// Message judges a bare PKCS#7 message as verify_pkcs7_signature does.
+func (j *Judge) Message(message []byte, data *io.SectionReader) (*Verdict, error) {
+	m, err := j.parseMessage(message)
+	if err == nil {
+		err = m.check(j, &Content{data: data})
+	}
+	if err != nil {
+		return j.refused(err)
+	}
+	v := &Verdict{Accepted: true, Loads: true, Kernel: j.kernel.Name, DataSize: data.Size()}
+	for _, s := range m.signers {
+		if s.by != nil {
+			v.Signers = append(v.Signers, s.report())
+		}
+	}
+	if what := laxness(message); what != "" {
+		v.Lax = "accepted by the kernel, not written by any signer: " + what
+	}
+	return v, nil
+}
+
+// Certificate judges a certificate as add_key("asymmetric") does.
+func (j *Judge) Certificate(der []byte) (*Verdict, error) {
+	if _, err := j.addKey(der); err != nil {
+		return j.refused(err)
+	}
+	return &Verdict{Accepted: true, Kernel: j.kernel.Name, DataSize: int64(len(der))}, nil
+}
+
+// maxKeySize is what add_key copies from user space.
+const maxKeySize = 1<<20 - 1
+
+func (j *Judge) addKey(der []byte) (*x509, error) {
+	if len(der) == 0 || len(der) > maxKeySize {
+		return nil, verdict.Refuse(syscall.EINVAL, "add_key", "%d bytes are too few or too many for a key", len(der))
+	}
+	c, err := j.kernel.parseCertificate(der, j.ring.blacklist)
+	if err == nil && c.blacklisted {
+		return nil, verdict.Logged(syscall.EKEYREJECTED, "x509_key_preparse", "is blacklisted", "the certificate is blacklisted")
+	}
+	return c, err
+}
+
+// Signer is a signer whose signature has been verified.
+type Signer struct {
+	ID          cms.SignerID
+	Digest      *digest.Algorithm
+	Attributes  bool
+	Value       []byte
+	Certificate *certificate.Certificate // the trusted one, which may be that of an issuer; nil if it's too odd to be read
+}
+
+func (s *signerInfo) report() Signer {
+	r := Signer{ID: s.cmsID(), Digest: s.hash.algorithm, Attributes: s.attributes != nil, Value: s.value}
+	if c, err := certificate.Parse(s.by.raw); err == nil {
+		r.Certificate = c
+	}
+	return r
+}
+
+// Content is what a message is about. Each digest of it is computed once.
+type Content struct {
+	data *io.SectionReader
+	sums map[*hash][]byte
+}
+
+func (c *Content) sum(h *hash) ([]byte, error) {
+	if sum, ok := c.sums[h]; ok {
+		return sum, nil
+	}
+	if h.algorithm == nil {
+		return h.sum(nil)
+	}
+	w := h.algorithm.New()
+	if err := copyAll(w, io.NewSectionReader(c.data, 0, c.data.Size())); err != nil {
+		return nil, err
+	}
+	if c.sums == nil {
+		c.sums = map[*hash][]byte{}
+	}
+	c.sums[h] = w.Sum(nil)
+	return c.sums[h], nil
+}
+
+// buffers are shared: a tree of modules has thousands of small files.
+var buffers = sync.Pool{New: func() any { return new([128 << 10]byte) }}
+
+// copyAll is io.Copy with a buffer that is used again.
+func copyAll(w io.Writer, r *io.SectionReader) error {
+	buffer := buffers.Get().(*[128 << 10]byte)
+	defer buffers.Put(buffer)
+	n, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{r}, buffer[:])
+	if err == nil && n != r.Size() {
+		err = io.ErrUnexpectedEOF // it shrank since
+	}
+	return err
+}

@@ -1,0 +1,271 @@
+package keyring
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"errors"
+	"fmt"
+	"math/big"
+	"slices"
+	"syscall"
+
+	"sign-file/verdict"
+)
+
+// publicKey is a certificate's key, by the kernel's name of it, and as far as it
+// can be read. What is wrong with it the kernel finds out when it uses it.
+type publicKey struct {
+	kind  keyKind
+	curve string // OID
+	raw   []byte // the BIT STRING without its first octet
+}
+
+// noteKey is x509_extract_key_data.
+func (p *certificateParser) noteKey(e element) error {
+	const where = "x509_extract_key_data"
+	key := &p.x509.key
+	unknown := verdict.Refuse(syscall.ENOPKG, where, "kernel %s has no use for keys of type %s", p.kernel.Name, formatOID(p.lastOID))
+	switch p.lastOID {
+	case oidRSA:
+		key.kind = kindRSA
+	case oidGOST256, oidGOST512:
+		key.kind = kindECRDSA
+	case oidSM2:
+		key.kind = kindSM2
+	case oidMLDSA44, oidMLDSA65, oidMLDSA87:
+		key.kind = kindMLDSA
+	case oidEC:
+		// parse_OID: the parameters are an OID, its length in one octet.
+		if len(p.params) < 3 || p.params[0] != tagOID || int(p.params[1]) != len(p.params)-2 {
+			return verdict.Refuse(syscall.EBADMSG, where, "the key's curve is not named by an object identifier")
+		}
+		key.kind, key.curve = kindECDSA, string(p.params[2:])
+		if key.curve == oidSM2 {
+			key.kind = kindSM2
+		} else if !slices.Contains(p.kernel.curves, key.curve) {
+			return verdict.Refuse(syscall.ENOPKG, where, "kernel %s does not know the curve %s", p.kernel.Name, formatOID(key.curve))
+		}
+	}
+	if key.kind == "" || key.kind == kindSM2 && !p.kernel.sm2 || key.kind == kindMLDSA && !p.kernel.mldsa {
+		return unknown
+	}
+	raw, ok := bitString(e)
+	if !ok {
+		return verdict.Refuse(syscall.EBADMSG, where, "the key is no whole number of bytes")
+	}
+	key.raw = raw
+	return nil
+}
+
+// signature is struct public_key_signature.
+type signature struct {
+	kind  keyKind
+	hash  *hash
+	value []byte
+	// sum gives the digest of what is signed.
+	sum func() ([]byte, error)
+}
+
+// over says what is signed.
+func (s *signature) over(data []byte) {
+	s.sum = func() ([]byte, error) { return s.hash.sum(data) }
+}
+
+// sum hashes in memory.
+func (h *hash) sum(data []byte) ([]byte, error) {
+	if h.algorithm == nil {
+		return nil, fmt.Errorf("%s is not implemented here", h.name)
+	}
+	w := h.algorithm.New()
+	w.Write(data)
+	return w.Sum(nil), nil
+}
+
+const verifyFunction = "public_key_verify_signature"
+
+var errMismatch = verdict.Refuse(syscall.EKEYREJECTED, verifyFunction, "the data or its signature was changed after signing")
+
+// verifySignature is public_key_verify_signature with what it calls. The error is
+// a *verdict.Refusal, or says why there is no telling.
+func (k *Kernel) verifySignature(key *publicKey, s *signature) error {
+	if key.kind != s.kind {
+		return verdict.Refuse(syscall.EKEYREJECTED, verifyFunction, "a signature of type %s for a key of type %s", s.kind, key.kind)
+	}
+	switch key.kind {
+	case kindRSA:
+		if s.hash.noPrefix {
+			return verdict.Refuse(syscall.EINVAL, "rsassa_pkcs1_create", "the kernel does not verify %s with RSA", s.hash.name)
+		}
+		return k.verifyRSA(key, s)
+	case kindECDSA:
+		return k.verifyECDSA(key, s)
+	case kindMLDSA:
+		if !k.finds(k.hasMLDSA) {
+			return verdict.Refuse(syscall.ENOENT, verifyFunction, "kernel %s is built without ML-DSA, as Debian's are (--config names another build)", k.Name)
+		}
+	}
+	return fmt.Errorf("%s signatures are not verified here", key.kind)
+}
+
+// verifyRSA is pkcs1pad_verify (rsassa_pkcs1_verify since 6.13) over rsa_enc.
+func (k *Kernel) verifyRSA(key *publicKey, s *signature) error {
+	const where = "rsassa_pkcs1_verify"
+	n, e, err := k.rsaKey(key.raw)
+	if err != nil {
+		return err
+	}
+	size := limbBytes(n)
+	if !k.rsaSize(size * 8) {
+		return verdict.Refuse(syscall.EINVAL, "rsa_check_key_length", "the kernel does not take RSA keys of %d bits", size*8)
+	}
+	m := new(big.Int).SetBytes(s.value)
+	if len(s.value) != size || m.Cmp(n) >= 0 {
+		return verdict.Refuse(syscall.EINVAL, where, "the signature is not as long as the RSA key")
+	}
+	sum, err := s.sum()
+	if err != nil {
+		return err
+	}
+	// The public operation works on public data, so math/big may do it: several
+	// times faster than crypto/rsa.
+	return checkPadding(m.Exp(m, e, n).FillBytes(make([]byte, size)), s.hash.algorithm.DigestInfo(sum), len(sum))
+}
+
+// checkPadding compares what the signature holds with what it should, and tells
+// the kernel's three errors apart.
+func checkPadding(block, digestInfo []byte, sumSize int) error {
+	const where = "rsassa_pkcs1_verify"
+	if block[0] != 0 {
+		return verdict.Refuse(syscall.EINVAL, where, "the data or its signature was changed after signing, or another key has signed")
+	}
+	at := 2
+	for at < len(block) && block[at] == 0xff {
+		at++
+	}
+	info, ok := bytes.CutPrefix(block[at:], []byte{0})
+	if block[1] != 1 || !ok || at < 10 || !bytes.HasPrefix(info, digestInfo[:len(digestInfo)-sumSize]) {
+		return verdict.Refuse(syscall.EBADMSG, where, "the signature's padding is not that of the hash algorithm that the message names")
+	}
+	if !bytes.Equal(info, digestInfo) {
+		return errMismatch
+	}
+	return nil
+}
+
+// rsaKey reads an RSAPublicKey (rsapubkey.asn1).
+func (k *Kernel) rsaKey(der []byte) (n, e *big.Int, err error) {
+	n, e = new(big.Int), new(big.Int)
+	size := len(der)
+	read := func(into *big.Int) action {
+		return func(v element) error {
+			if len(v.content) == 0 || len(v.content) > size {
+				return verdict.Refuse(syscall.EINVAL, "rsa_parse_pub_key", "a number of the RSA key is empty, or the exponent longer than the modulus")
+			}
+			size = len(v.content)
+			into.SetBytes(v.content)
+			return nil
+		}
+	}
+	err = decode(der, func(d *decoder) {
+		d.need(compound(tagSequence, func() {
+			d.need(leaf(tagInteger, read(n)))
+			d.need(leaf(tagInteger, read(e)))
+		}, nil))
+	})
+	if err == nil && k.FIPS && (e.BitLen() < 17 || e.BitLen() > 256 || e.Bit(0) == 0 || e.Cmp(big.NewInt(1<<16)) <= 0) {
+		err = verdict.Refuse(syscall.EINVAL, "rsa_check_exponent_fips", "the RSA exponent is not allowed in FIPS mode")
+	}
+	if err == nil && n.Sign() == 0 {
+		err = verdict.Refuse(syscall.EINVAL, "rsa_check_key_length", "the RSA modulus is zero")
+	}
+	return n, e, err
+}
+
+// limbBytes is mpi_get_size: whole 64-bit words.
+func limbBytes(n *big.Int) int { return (n.BitLen() + 63) / 64 * 8 }
+
+// rsaSize is rsa_check_key_length.
+func (k *Kernel) rsaSize(bits int) bool {
+	switch bits {
+	case 2048, 3072, 4096:
+		return true
+	case 512, 1024, 1536:
+		return !k.FIPS
+	}
+	return false
+}
+
+// verifyECDSA is ecdsa_verify; the digest is cut to the curve's size.
+func (k *Kernel) verifyECDSA(key *publicKey, s *signature) error {
+	const where = "ecdsa_verify"
+	if s.hash.algorithm == nil || s.hash.algorithm.ECDSA() == nil {
+		return verdict.Refuse(syscall.EINVAL, "software_key_determine_akcipher", "the kernel does not verify %s with ECDSA", s.hash.name)
+	}
+	if !k.finds(k.hasECDSA) || k.FIPS && key.curve == oidP192 {
+		return verdict.Refuse(syscall.ENOENT, verifyFunction, "kernel %s is built without ECDSA for this curve", k.Name)
+	}
+	curve := curveOf(key.curve)
+	if curve == nil {
+		return errors.New("P-192 is not implemented here")
+	}
+	public, err := ecdsa.ParseUncompressedPublicKey(curve, key.raw)
+	if err != nil {
+		return verdict.Refuse(syscall.EINVAL, "ecdsa_set_pub_key", "the ECDSA key is not an uncompressed point of its curve")
+	}
+	n := curve.Params().N
+	r, v, err := ecdsaValue(s.value, limbBytes(n))
+	if err != nil {
+		return err
+	}
+	if r.Sign() == 0 || v.Sign() == 0 || r.Cmp(n) >= 0 || v.Cmp(n) >= 0 {
+		return verdict.Refuse(syscall.EBADMSG, where, "the ECDSA signature is out of range")
+	}
+	sum, err := s.sum()
+	if err != nil {
+		return err
+	}
+	if !ecdsa.Verify(public, sum, r, v) {
+		return errMismatch
+	}
+	return nil
+}
+
+// ecdsaValue reads an ECDSA-Sig-Value (ecdsasignature.asn1). The numbers are
+// unsigned: their first bit is no sign.
+func ecdsaValue(der []byte, size int) (r, s *big.Int, err error) {
+	r, s = new(big.Int), new(big.Int)
+	read := func(into *big.Int) action {
+		return func(e element) error {
+			v := e.content
+			if len(v) > size && v[0] == 0 {
+				v = v[1:]
+			}
+			if len(v) == 0 || len(v) > size {
+				return verdict.Refuse(syscall.EINVAL, "ecdsa_get_signature_rs", "a number of the ECDSA signature is empty or too large")
+			}
+			into.SetBytes(v)
+			return nil
+		}
+	}
+	err = decode(der, func(d *decoder) {
+		d.need(compound(tagSequence, func() {
+			d.need(leaf(tagInteger, read(r)))
+			d.need(leaf(tagInteger, read(s)))
+		}, nil))
+	})
+	return r, s, err
+}
+
+// curveOf returns nil for P-192, which crypto/elliptic lacks.
+func curveOf(oid string) elliptic.Curve {
+	switch oid {
+	case oidP256:
+		return elliptic.P256()
+	case oidP384:
+		return elliptic.P384()
+	case oidP521:
+		return elliptic.P521()
+	}
+	return nil
+}

@@ -1,0 +1,168 @@
+package keyring
+
+import (
+	"syscall"
+
+	"sign-file/certificate"
+	"sign-file/cms"
+	"sign-file/verdict"
+)
+
+// validateTrust is pkcs7_validate_trust: every signer whose key is found must
+// verify, the others are passed over, and one must be left.
+func (m *message) validateTrust(j *Judge) error {
+	for _, c := range m.chain {
+		c.seen = false
+	}
+	var missing, unsupported error
+	trusted := false
+	for _, s := range m.signers {
+		err := s.validateTrust(j)
+		switch {
+		case err == nil:
+			trusted = true
+		case isErrno(err, syscall.ENOKEY):
+			missing = err
+		case isErrno(err, syscall.ENOPKG):
+			unsupported = err
+		default:
+			return err
+		}
+	}
+	switch {
+	case trusted:
+		return nil
+	case unsupported != nil:
+		return unsupported
+	}
+	return missing
+}
+
+// validateTrust is pkcs7_validate_trust_one.
+func (s *signerInfo) validateTrust(j *Judge) error {
+	if s.unsupported {
+		return verdict.Refuse(syscall.ENOPKG, trustFunction, "the signer's algorithms are not supported")
+	}
+	signed, last := &s.signature, (*link)(nil)
+	for c := s.signer; c != nil; c = c.signer {
+		if c.seen {
+			return s.seenBefore(c)
+		}
+		c.seen = true
+		if key, err := j.keys.find(c.id, c.keyID); err == nil {
+			return s.matched(j, key, signed, c)
+		}
+		if c.signer == c {
+			return s.unknown() // a root of its own
+		}
+		last, signed = c, &c.signature
+	}
+	if last != nil && (last.authorityID != nil || last.authorityKeyID != nil) {
+		key, err := j.keys.find(last.authorityID, last.authorityKeyID)
+		if err == nil {
+			return s.matched(j, key, signed, last)
+		}
+		if !isErrno(err, syscall.ENOKEY) {
+			return err
+		}
+	}
+	key, err := j.keys.find(s.id, nil)
+	switch {
+	case err == nil:
+		return s.matched(j, key, &s.signature, nil)
+	case isErrno(err, syscall.ENOKEY):
+		return s.unknown()
+	}
+	return err
+}
+
+const trustFunction = "pkcs7_validate_trust"
+
+func (s *signerInfo) unknown() error {
+	return verdict.Refuse(syscall.ENOKEY, trustFunction, "no trusted certificate is that of the signer (%s)", s.describe())
+}
+
+// seenBefore is for a chain that joins that of an earlier signer.
+func (s *signerInfo) seenBefore(c *link) error {
+	if c.by == nil {
+		return s.unknown()
+	}
+	s.vouch(c.by, c)
+	return nil
+}
+
+// matched verifies what a key of the ring has to vouch for. With a key at hand
+// every refusal becomes EKEYREJECTED.
+func (s *signerInfo) matched(j *Judge, key *x509, signed *signature, at *link) error {
+	err := j.kernel.verifySignature(&key.key, signed)
+	if refusal := refusalOf(err); refusal != nil {
+		return verdict.Refuse(syscall.EKEYREJECTED, refusal.Func, "%s", refusal.Reason)
+	}
+	if err == nil {
+		s.vouch(key, at)
+	}
+	return err
+}
+
+// vouch marks the chain up to where a trusted key verified it.
+func (s *signerInfo) vouch(key *x509, at *link) {
+	s.by = key
+	if at == nil {
+		return
+	}
+	at.by = key
+	for c := s.signer; c != at; c = c.signer {
+		c.by = key
+	}
+}
+
+// keys finds certificates as find_asymmetric_key does: by raw bytes, so that a
+// name in another string type is another name.
+type keys map[string][]*x509
+
+func (k keys) add(c *x509) {
+	k[string(c.id)] = append(k[string(c.id)], c)
+	if c.keyID != nil {
+		k[string(c.keyID)] = append(k[string(c.keyID)], c)
+	}
+}
+
+// find looks for a certificate that has the first identifier, as either of its
+// own, and the second one as its key identifier; nil is any.
+func (k keys) find(id, keyID []byte) (*x509, error) {
+	const where = "find_asymmetric_key"
+	either := id
+	if either == nil {
+		either, keyID = keyID, nil
+	}
+	if len(either) == 0 {
+		return nil, verdict.Refuse(syscall.EINVAL, where, "the message does not say who signed it")
+	}
+	found := k[string(either)]
+	if len(found) == 0 {
+		return nil, verdict.Refuse(syscall.ENOKEY, where, "no such key")
+	}
+	if keyID != nil && !same(found[0].keyID, keyID) {
+		return nil, verdict.Refuse(syscall.EKEYREJECTED, where, "the trusted certificate of that issuer and serial number has another key identifier")
+	}
+	return found[0], nil
+}
+
+// describe names a signer for people.
+func (s *signerInfo) describe() string { return DescribeID(s.cmsID()) }
+
+// cmsID is the signer in the words of package cms.
+func (s *signerInfo) cmsID() cms.SignerID {
+	if s.keyID != nil {
+		return cms.SignerID{SubjectKeyID: s.keyID}
+	}
+	return cms.SignerID{Issuer: withHeader(tagSequence, s.issuer), Serial: withHeader(tagInteger, s.serial)}
+}
+
+// DescribeID names a signer for people.
+func DescribeID(id cms.SignerID) string {
+	if id.ByKeyID() {
+		return "key identifier " + certificate.FormatKeyID(id.SubjectKeyID)
+	}
+	return "issuer " + certificate.FormatName(id.Issuer) + ", serial " + certificate.FormatSerial(id.Serial)
+}
