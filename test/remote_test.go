@@ -52,7 +52,7 @@ func (r *remote) check(t *testing.T, signed, unsigned string) {
 	if r.isRSA {
 		checkSigned(t, signed, unsigned, "sha256", r.keyPair)
 	}
-	mustRun(t, nil, program(t), "verify", "--trusted", r.cert, signed)
+	mustRun(t, nil, program(t), "verify", "--kernel", "6.12", "--trusted", r.cert, signed)
 }
 
 func TestAttach(t *testing.T) {
