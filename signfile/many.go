@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"sync"
 
@@ -51,18 +52,44 @@ type Many struct {
 // ErrSigned refuses a module that is signed already.
 var ErrSigned = errors.New("is signed already (--replace signs it anew, --unsigned-only skips it)")
 
-// syncGroup is how many finished files wait for one syncfs; each holds a file
-// descriptor.
-const syncGroup = 512
+// syncGroup is how many finished files may wait for one syncfs: each holds a file
+// descriptor, and half of those that the process may have are enough.
+func syncGroup() int {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 256
+	}
+	return int(max(1, min(limit.Cur/2, math.MaxInt32)))
+}
 
 // SignMany signs modules, compressed ones too, and reports each from one
 // goroutine, in no particular order. One failure doesn't stop the others. When ctx
 // is cancelled no further module is begun; those not begun are not reported.
 func (s *Signer) SignMany(ctx context.Context, items []Item, how Many, report func(Result)) {
-	ctx, cancel := context.WithCancel(ctx)
+	begin, cancel := context.WithCancel(ctx)
 	defer cancel()
-	todo := make(chan Item)
+	todo := feed(begin, items)
 	done := make(chan finished)
+	var workers sync.WaitGroup
+	for range max(how.Jobs, 1) {
+		workers.Go(func() {
+			for item := range todo {
+				done <- s.one(ctx, item, how)
+			}
+		})
+	}
+	go func() { workers.Wait(); close(done) }()
+	collect(ctx, done, func(r Result) {
+		if r.Err != nil && how.FailFast {
+			cancel()
+		}
+		report(r)
+	})
+}
+
+// feed hands out items until ctx is cancelled.
+func feed(ctx context.Context, items []Item) <-chan Item {
+	todo := make(chan Item)
 	go func() {
 		defer close(todo)
 		for _, item := range items {
@@ -76,21 +103,7 @@ func (s *Signer) SignMany(ctx context.Context, items []Item, how Many, report fu
 			}
 		}
 	}()
-	var workers sync.WaitGroup
-	for range max(how.Jobs, 1) {
-		workers.Go(func() {
-			for item := range todo {
-				done <- s.one(ctx, item, how)
-			}
-		})
-	}
-	go func() { workers.Wait(); close(done) }()
-	collect(done, how, func(r Result) {
-		if r.Err != nil && how.FailFast {
-			cancel()
-		}
-		report(r)
-	})
+	return todo
 }
 
 // finished is a module that is signed, but not in its place if it's to be synced
@@ -101,11 +114,12 @@ type finished struct {
 }
 
 // collect commits what waits for a sync, group by group, and reports everything.
-func collect(done <-chan finished, how Many, report func(Result)) {
+func collect(ctx context.Context, done <-chan finished, report func(Result)) {
+	most := syncGroup()
 	var group []finished
 	flush := func() {
-		for _, f := range syncAndCommit(group) {
-			report(f)
+		for _, result := range syncAndCommit(ctx, group) {
+			report(result)
 		}
 		group = group[:0]
 	}
@@ -114,7 +128,7 @@ func collect(done <-chan finished, how Many, report func(Result)) {
 			report(f.Result)
 			continue
 		}
-		if group = append(group, f); len(group) == syncGroup {
+		if group = append(group, f); len(group) == most {
 			flush()
 		}
 	}
@@ -122,18 +136,20 @@ func collect(done <-chan finished, how Many, report func(Result)) {
 }
 
 // syncAndCommit makes the new files durable, gives them their names, and makes
-// those durable.
-func syncAndCommit(group []finished) []Result {
+// those durable. Once ctx is cancelled it drops what has no name yet, since a
+// process that is told to end has a second to do so.
+func syncAndCommit(ctx context.Context, group []finished) []Result {
 	before := syncfs(group)
 	var results []Result
 	for _, f := range group {
-		err := before
-		if err == nil {
-			err = f.pending.Commit()
+		if ctx.Err() == nil {
+			f.Err = before
+			if before == nil {
+				f.Err = f.pending.Commit()
+			}
+			results = append(results, f.Result)
 		}
 		f.pending.Discard()
-		f.Err = err
-		results = append(results, f.Result)
 	}
 	after := syncfs(group)
 	for i := range results {
