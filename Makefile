@@ -10,7 +10,7 @@ TAGS    := urfave_cli_no_docs
 
 export CGO_ENABLED ?= 0
 
-.PHONY: build test race lint fuzz bench install clean
+.PHONY: build test test-tree race lint fuzz bench install clean
 
 build:
 	$(GO) build -trimpath -tags $(TAGS) -ldflags '-s -w' -o sign-file .
@@ -19,6 +19,12 @@ build:
 test:
 	$(GO) vet ./...
 	$(GO) test -tags $(TAGS) ./...
+
+# A whole kernel's modules, some 4,000, against the real sign-file.
+TREE ?= all
+test-tree:
+	test/modules.sh
+	SIGN_FILE_TREE=$(TREE) $(GO) test -tags $(TAGS) -run '^TestSignTree$$' ./test
 
 race:
 	CGO_ENABLED=1 $(GO) test -race -tags $(TAGS) ./...
