@@ -119,9 +119,9 @@ func TestSignTree(t *testing.T) {
 	}
 	unsigned, pair := newTree(t, n), newKeyPair(t, t.TempDir(), "-nodes")
 	want := unsigned.judged(t, "sha256", pair)
-	for _, jobs := range []string{"1", "16"} {
+	for _, jobs := range []string{"-j1", "--jobs=16"} {
 		beside := tree{filepath.Join(t.TempDir(), "new"), nil}
-		mustRun(t, nil, program(t), "sign", "--jobs", jobs, "--output-dir", beside.dir, "sha256", pair.key, pair.cert, unsigned.dir)
+		mustRun(t, nil, program(t), "sign", jobs, "--output-dir", beside.dir, "sha256", pair.key, pair.cert, unsigned.dir)
 		checkSameTree(t, beside, want)
 	}
 	log := mustRun(t, nil, program(t), "sign", "--sync", "sha256", pair.key, pair.cert, unsigned.dir)
