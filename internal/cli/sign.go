@@ -93,7 +93,11 @@ const maxPathList = 256 << 20
 // pathList reads paths, one a line or NUL-terminated.
 func (p *program) pathList(from string, nul bool) ([]string, error) {
 	text, err := p.readAll(from, func(r io.Reader) ([]byte, error) {
-		return io.ReadAll(io.LimitReader(r, maxPathList))
+		text, err := io.ReadAll(io.LimitReader(r, maxPathList+1))
+		if len(text) > maxPathList {
+			err = fmt.Errorf("more than %d bytes of paths", maxPathList)
+		}
+		return text, err
 	})
 	if err != nil {
 		return nil, err
