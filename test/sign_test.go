@@ -204,6 +204,20 @@ func TestSignFlags(t *testing.T) {
 		mustRun(t, nil, program(t), "sign", "-0", "--from", list, "sha256", pair.key, pair.cert)
 		checkSameTree(t, r, want)
 	})
+	t.Run("--sync syncs the tree once before the first module is replaced, and once after the last", func(t *testing.T) {
+		t.Parallel()
+		r, trace := newTree(t, 20), filepath.Join(t.TempDir(), "trace")
+		mustRun(t, nil, "strace", "-f", "-qq", "-o", trace, "-e", "trace=syncfs,renameat", program(t),
+			"sign", "--sync", "sha256", pair.key, pair.cert, r.dir)
+		var calls []string
+		for _, call := range regexp.MustCompile(`\b(syncfs|renameat)\(`).FindAllStringSubmatch(string(readFile(t, trace)), -1) {
+			calls = append(calls, call[1])
+		}
+		want := append(append([]string{"syncfs"}, slices.Repeat([]string{"renameat"}, len(r.modules))...), "syncfs")
+		if !slices.Equal(calls, want) {
+			t.Errorf("the calls are %v", calls)
+		}
+	})
 	t.Run("two modules never become one file", func(t *testing.T) {
 		t.Parallel()
 		r, out := newTree(t, 2), t.TempDir()
