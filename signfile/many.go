@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -139,7 +140,8 @@ func collect(ctx context.Context, done <-chan finished, report func(Result)) {
 // those durable. Once ctx is cancelled it drops what has no name yet, since a
 // process that is told to end has a second to do so.
 func syncAndCommit(ctx context.Context, group []finished) []Result {
-	before := syncfs(group)
+	dirs := directories(group)
+	before := syncUnlessDone(ctx, dirs)
 	var results []Result
 	for _, f := range group {
 		if ctx.Err() == nil {
@@ -151,18 +153,41 @@ func syncAndCommit(ctx context.Context, group []finished) []Result {
 		}
 		f.pending.Discard()
 	}
-	after := syncfs(group)
+	after := syncUnlessDone(ctx, dirs)
 	for i := range results {
 		results[i].Err = errors.Join(results[i].Err, after)
 	}
 	return results
 }
 
-// syncfs syncs every filesystem that the files are on, each once.
-func syncfs(group []finished) error {
-	seen := map[uint64]bool{}
+// directories lists where the files will be, each once.
+func directories(group []finished) []string {
+	var dirs []string
 	for _, f := range group {
-		dir, err := os.Open(f.pending.dir)
+		dirs = append(dirs, f.pending.dir)
+	}
+	slices.Sort(dirs)
+	return slices.Compact(dirs)
+}
+
+// syncUnlessDone is syncfs, which takes as long as the disk does, but for waiting
+// in vain.
+func syncUnlessDone(ctx context.Context, dirs []string) error {
+	synced := make(chan error, 1)
+	go func() { synced <- syncfs(dirs) }()
+	select {
+	case err := <-synced:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// syncfs syncs every filesystem that the directories are on, each once.
+func syncfs(dirs []string) error {
+	seen := map[uint64]bool{}
+	for _, path := range dirs {
+		dir, err := os.Open(path)
 		if err != nil {
 			return err
 		}
@@ -173,7 +198,7 @@ func syncfs(group []finished) error {
 		}
 		dir.Close()
 		if err != nil {
-			return fmt.Errorf("%s: sync: %w", f.pending.dir, err)
+			return fmt.Errorf("%s: sync: %w", path, err)
 		}
 	}
 	return nil
