@@ -26,13 +26,13 @@ import (
 // treeVariable says how many real modules TestSignTree takes: a number, or "all".
 const treeVariable = "SIGN_FILE_TREE"
 
-// tree is a folder of real modules, unsigned.
-type tree struct {
+// moduleTree is a folder of real modules, unsigned.
+type moduleTree struct {
 	dir     string
 	modules []string // relative paths
 }
 
-func newTree(t *testing.T, n int) tree {
+func newTree(t *testing.T, n int) moduleTree {
 	t.Helper()
 	modules, err := corpus.Find()
 	if err != nil {
@@ -43,13 +43,13 @@ func newTree(t *testing.T, n int) tree {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return tree{dir, names}
+	return moduleTree{dir, names}
 }
 
-func (r tree) path(module string) string { return filepath.Join(r.dir, module) }
+func (r moduleTree) path(module string) string { return filepath.Join(r.dir, module) }
 
 // paths are those of all modules.
-func (r tree) paths() []string {
+func (r moduleTree) paths() []string {
 	var paths []string
 	for _, module := range r.modules {
 		paths = append(paths, r.path(module))
@@ -58,7 +58,7 @@ func (r tree) paths() []string {
 }
 
 // content reads every file of the tree, hidden ones too.
-func (r tree) content(t *testing.T) map[string][]byte {
+func (r moduleTree) content(t *testing.T) map[string][]byte {
 	t.Helper()
 	files := map[string][]byte{}
 	err := filepath.WalkDir(r.dir, func(path string, entry fs.DirEntry, err error) error {
@@ -74,9 +74,9 @@ func (r tree) content(t *testing.T) map[string][]byte {
 }
 
 // judged is the tree signed by the real sign-file.
-func (r tree) judged(t *testing.T, hash string, pair keyPair, flags ...string) tree {
+func (r moduleTree) judged(t *testing.T, hash string, pair keyPair, flags ...string) moduleTree {
 	t.Helper()
-	signed := tree{t.TempDir(), r.modules}
+	signed := moduleTree{t.TempDir(), r.modules}
 	for _, module := range r.modules {
 		mkdir(t, filepath.Dir(signed.path(module)))
 	}
@@ -94,7 +94,7 @@ func (r tree) judged(t *testing.T, hash string, pair keyPair, flags ...string) t
 }
 
 // checkSameTree reports every file in which two trees differ.
-func checkSameTree(t *testing.T, got, want tree) {
+func checkSameTree(t *testing.T, got, want moduleTree) {
 	t.Helper()
 	ours, theirs := got.content(t), want.content(t)
 	for name, content := range theirs {
@@ -120,7 +120,7 @@ func TestSignTree(t *testing.T) {
 	unsigned, pair := newTree(t, n), newKeyPair(t, t.TempDir(), "-nodes")
 	want := unsigned.judged(t, "sha256", pair)
 	for _, jobs := range []string{"-j1", "--jobs=16"} {
-		beside := tree{filepath.Join(t.TempDir(), "new"), nil}
+		beside := moduleTree{filepath.Join(t.TempDir(), "new"), nil}
 		mustRun(t, nil, program(t), "sign", jobs, "--output-dir", beside.dir, "sha256", pair.key, pair.cert, unsigned.dir)
 		checkSameTree(t, beside, want)
 	}
@@ -307,7 +307,7 @@ var withoutProc = []string{"unshare", "--mount", "sh", "-c", `mount -t tmpfs tmp
 
 // checkOldOrNew reports what in the tree is neither a module as it was nor a signed one,
 // and returns how many are as they were. It removes hidden files if they may be there.
-func checkOldOrNew(t *testing.T, r tree, old, signed map[string][]byte, mayHide bool) (left int) {
+func checkOldOrNew(t *testing.T, r moduleTree, old, signed map[string][]byte, mayHide bool) (left int) {
 	t.Helper()
 	for name, content := range r.content(t) {
 		switch {
@@ -352,19 +352,16 @@ func TestSignTreeWithOddFiles(t *testing.T) {
 	r.modules = append(r.modules, "empty.ko")
 	want := r.judged(t, "sha256", pair)
 
-	// A tmpfs that a module fits in once, but not twice.
-	full := mkdir(t, r.path("full"))
-	mustRun(t, nil, "mount", "-t", "tmpfs", "-o", "size=300k,mode=777", "tmpfs", full)
-	t.Cleanup(func() { mustRun(t, nil, "umount", full) })
-	large := strings.Repeat("a module\n", 25000)
-	writeFile(t, r.path("full/large.ko"), large, 0o644)
+	full := tmpfs(t, "size=300k,mode=777") // a module fits in once, but not twice
+	large, content := filepath.Join(full, "large.ko"), strings.Repeat("a module\n", 25000)
+	writeFile(t, large, content, 0o644)
 	writeFile(t, r.path("unreadable.ko"), "secret", 0)
+	writeFile(t, r.path("vanishes.ko"), "a module", 0o644)
 	mkdir(t, r.path("closed"))
 	if err := syscall.Mkfifo(r.path("fifo.ko"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	writeFile(t, r.path("vanishes.ko"), "a module", 0o644)
-	bad := []string{"full/large.ko", "unreadable.ko", "closed", "fifo.ko", "vanishes.ko", "missing.ko"}
+	bad := []string{"unreadable.ko", "closed", "fifo.ko", "vanishes.ko", "missing.ko"}
 
 	// The key's command takes the module away once the folders have been read.
 	key := commandKey(t, r.path("key"), "rm -f "+r.path("vanishes.ko"), pair)
@@ -372,33 +369,23 @@ func TestSignTreeWithOddFiles(t *testing.T) {
 	if err := os.Chmod(r.path("closed"), 0); err != nil {
 		t.Fatal(err)
 	}
-	log := mustFail(t, 1, args[0], append(args[1:], "sign", "--jobs", "2", "sha256", key, pair.cert, r.dir, r.path("missing.ko"))...)
+	args = append(args, "sign", "--jobs", "2", "sha256", key, pair.cert, r.dir, full, r.path("missing.ko"))
+	log := mustFail(t, 1, args[0], args[1:]...)
 
+	checkMessage(t, log, large)
 	for _, name := range bad {
 		checkMessage(t, log, r.path(name))
+		os.RemoveAll(r.path(name))
 	}
-	if count := summary(t, log); count != [3]int{len(r.modules), 0, len(bad)} {
+	if count := summary(t, log); count != [3]int{len(r.modules), 0, len(bad) + 1} {
 		t.Errorf("signed, skipped and failed are %v:\n%s", count, log)
 	}
-	if got := string(readFile(t, r.path("full/large.ko"))); got != large {
+	if string(readFile(t, large)) != content {
 		t.Errorf("the module on the full filesystem has changed")
 	}
 	checkNames(t, full, "large.ko")
-	for _, name := range bad[1:] {
-		os.RemoveAll(r.path(name))
-	}
 	os.Remove(r.path("key"))
-	got := r.content(t)
-	delete(got, "full/large.ko")
-	for name, content := range want.content(t) {
-		if !bytes.Equal(got[name], content) {
-			t.Errorf("%s: not the bytes that the real sign-file writes", name)
-		}
-		delete(got, name)
-	}
-	if len(got) > 0 {
-		t.Errorf("%d files stayed behind", len(got))
-	}
+	checkSameTree(t, r, want)
 }
 
 // commandKey writes a command that signs as docs/remote-signing.md says, after it has
@@ -475,11 +462,11 @@ var compressors = []struct{ suffix, compress, open string }{
 }
 
 // compressTree compresses the modules where they are.
-func compressTree(t *testing.T, r tree, command, suffix string) tree {
+func compressTree(t *testing.T, r moduleTree, command, suffix string) moduleTree {
 	t.Helper()
 	words := strings.Fields(command)
 	mustRun(t, nil, words[0], append(words[1:], r.paths()...)...)
-	compressed := tree{dir: r.dir}
+	compressed := moduleTree{dir: r.dir}
 	for _, module := range r.modules {
 		compressed.modules = append(compressed.modules, module+suffix)
 	}
@@ -506,7 +493,7 @@ func TestSignCompressed(t *testing.T) {
 				t.Fatalf("sign without %s: %v\n%s", c.compress, err, out)
 			}
 			mustRun(t, nil, program(t), "sign", "sha256", pair.key, pair.cert, r.dir)
-			for _, signed := range []tree{r, {bare, r.modules}} {
+			for _, signed := range []moduleTree{r, {bare, r.modules}} {
 				mustRun(t, nil, program(t), append([]string{"verify", "--trusted", pair.cert}, signed.paths()...)...)
 				for _, module := range judged.modules {
 					open := strings.Fields(c.open)
