@@ -21,10 +21,10 @@ func (b *bench) oneFile() ([]contest, error) {
 		size            int64 // of the module, in bytes
 		rounds          int
 	}{
-		{"one 200 KB module, RSA-4096, sha512", "rsa4096", "sha512", 200 << 10, 100},
-		{"one 200 KB module, RSA-2048, sha256", "rsa2048", "sha256", 200 << 10, 100},
-		{"one 200 KB module, P-384, sha384", "p384", "sha384", 200 << 10, 100},
-		{"one 300 MB module, RSA-4096, sha512", "rsa4096", "sha512", 300 << 20, 7},
+		{"one 200 KB module, RSA-4096, sha512", "rsa4096", "sha512", 200 << 10, 60},
+		{"one 200 KB module, RSA-2048, sha256", "rsa2048", "sha256", 200 << 10, 60},
+		{"one 200 KB module, P-384, sha384", "p384", "sha384", 200 << 10, 60},
+		{"one 300 MB module, RSA-4096, sha512", "rsa4096", "sha512", 300 << 20, 5},
 	} {
 		module, signed := filepath.Join(b.dir, fmt.Sprintf("%d.ko", w.size)), filepath.Join(b.dir, "signed.ko")
 		if err := makeModule(module, w.size); err != nil {
@@ -55,7 +55,7 @@ func makeModule(path string, size int64) error {
 const (
 	treeSize = 1000
 	// openssl takes so long for a module that these must do.
-	opensslSize = 50
+	opensslSize = 25
 )
 
 // tree is the work on a thousand real modules: signed out of place by two workers,
