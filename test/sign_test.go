@@ -352,7 +352,7 @@ func TestSignTreeWithOddFiles(t *testing.T) {
 	r.modules = append(r.modules, "empty.ko")
 	want := r.judged(t, "sha256", pair)
 
-	full := tmpfs(t, "size=300k,mode=777") // a module fits in once, but not twice
+	full := mount(t, "tmpfs", "size=300k,mode=777") // a module fits in once, but not twice
 	large, content := filepath.Join(full, "large.ko"), strings.Repeat("a module\n", 25000)
 	writeFile(t, large, content, 0o644)
 	writeFile(t, r.path("unreadable.ko"), "secret", 0)

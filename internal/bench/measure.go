@@ -83,7 +83,9 @@ func (c contest) command(args []string, stdin string) (*exec.Cmd, error) {
 		}
 	}
 	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Stdin = strings.NewReader(stdin)
+	if stdin != "" {
+		cmd.Stdin = strings.NewReader(stdin)
+	}
 	return cmd, nil
 }
 
