@@ -14,10 +14,9 @@ if [ ! -d "$dir" ]; then
 	new=$(mktemp -d "$dir.XXXXXX")
 	trap 'rm -rf "$new"' EXIT
 	(cd "$new" && apt-get download -q "$package-unsigned" >&2)
-	dpkg-deb --fsys-tarfile "$new"/*.deb | tar -x -C "$new" ./lib/modules
-	# Debian 13 ships them compressed.
-	find "$new/lib" -name '*.ko.xz' -exec xz -d {} +
-	chmod 755 "$new/lib/modules"
-	mv "$new/lib/modules" "$dir"
+	dpkg-deb -x "$new"/*.deb "$new/root"
+	# Debian 13 ships them compressed, and below /usr.
+	find "$new/root" -name '*.ko.xz' -exec xz -d {} +
+	mv "$(find "$new/root" -path '*/lib/modules' -prune)" "$dir"
 fi
 echo "$dir"
