@@ -10,7 +10,7 @@ TAGS    := urfave_cli_no_docs
 
 export CGO_ENABLED ?= 0
 
-.PHONY: build test race lint fuzz bench install clean
+.PHONY: build test test-tree race lint fuzz bench install clean
 
 build:
 	$(GO) build -trimpath -tags $(TAGS) -ldflags '-s -w' -o sign-file .
@@ -19,6 +19,12 @@ build:
 test:
 	$(GO) vet ./...
 	$(GO) test -tags $(TAGS) ./...
+
+# A whole kernel's modules, some 4,000, against the real sign-file.
+TREE ?= all
+test-tree:
+	test/modules.sh
+	SIGN_FILE_TREE=$(TREE) $(GO) test -tags $(TAGS) -run '^TestSignTree$$' ./test
 
 race:
 	CGO_ENABLED=1 $(GO) test -race -tags $(TAGS) ./...
@@ -38,13 +44,15 @@ fuzz:
 	  done; \
 	done
 
-# Side by side with the real sign-file; the table goes to bench.md too.
+# Side by side with the real sign-file; the table goes to docs/bench.md too.
+# BENCH=full runs everything five times as often.
 bench: build
-	$(GO) run ./internal/bench | tee bench.md
+	test/modules.sh
+	$(GO) run ./internal/bench $(if $(filter full,$(BENCH)),-factor 5) | tee docs/bench.md
 
 install: build
 	install -D -m 0755 sign-file $(DESTDIR)$(PREFIX)/bin/sign-file
 	install -D -m 0644 sign-file.1 $(DESTDIR)$(PREFIX)/share/man/man1/sign-file.1
 
 clean:
-	rm -f sign-file bench.md
+	rm -f sign-file

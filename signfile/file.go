@@ -264,9 +264,7 @@ func (j *job) pour(ctx context.Context, to ...io.Writer) error {
 	if j.out == nil || !j.out.Named() {
 		ctx = context.WithoutCancel(ctx) // dying on the spot leaves nothing behind
 	}
-	// One byte more than the module, so that the end is seen in the same read.
-	size := int(min(j.size+1, bufferSize))
-	n, err := pour(ctx, io.NewSectionReader(j.module, 0, j.limit), size, to...)
+	n, err := pour(ctx, io.NewSectionReader(j.module, 0, j.limit), bufferFor(j.size), to...)
 	if err == nil && n < j.limit && j.limit != math.MaxInt64 {
 		err = named(j.module, io.ErrUnexpectedEOF) // it shrank since
 	}

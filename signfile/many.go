@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -51,18 +53,44 @@ type Many struct {
 // ErrSigned refuses a module that is signed already.
 var ErrSigned = errors.New("is signed already (--replace signs it anew, --unsigned-only skips it)")
 
-// syncGroup is how many finished files wait for one syncfs; each holds a file
-// descriptor.
-const syncGroup = 512
+// syncGroup is how many finished files may wait for one syncfs: each holds a file
+// descriptor, and half of those that the process may have are enough.
+func syncGroup() int {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 256
+	}
+	return int(max(1, min(limit.Cur/2, math.MaxInt32)))
+}
 
 // SignMany signs modules, compressed ones too, and reports each from one
 // goroutine, in no particular order. One failure doesn't stop the others. When ctx
 // is cancelled no further module is begun; those not begun are not reported.
 func (s *Signer) SignMany(ctx context.Context, items []Item, how Many, report func(Result)) {
-	ctx, cancel := context.WithCancel(ctx)
+	begin, cancel := context.WithCancel(ctx)
 	defer cancel()
-	todo := make(chan Item)
+	todo := feed(begin, items)
 	done := make(chan finished)
+	var workers sync.WaitGroup
+	for range max(how.Jobs, 1) {
+		workers.Go(func() {
+			for item := range todo {
+				done <- s.one(ctx, item, how)
+			}
+		})
+	}
+	go func() { workers.Wait(); close(done) }()
+	collect(ctx, done, func(r Result) {
+		if r.Err != nil && how.FailFast {
+			cancel()
+		}
+		report(r)
+	})
+}
+
+// feed hands out items until ctx is cancelled.
+func feed(ctx context.Context, items []Item) <-chan Item {
+	todo := make(chan Item)
 	go func() {
 		defer close(todo)
 		for _, item := range items {
@@ -76,21 +104,7 @@ func (s *Signer) SignMany(ctx context.Context, items []Item, how Many, report fu
 			}
 		}
 	}()
-	var workers sync.WaitGroup
-	for range max(how.Jobs, 1) {
-		workers.Go(func() {
-			for item := range todo {
-				done <- s.one(ctx, item, how)
-			}
-		})
-	}
-	go func() { workers.Wait(); close(done) }()
-	collect(done, how, func(r Result) {
-		if r.Err != nil && how.FailFast {
-			cancel()
-		}
-		report(r)
-	})
+	return todo
 }
 
 // finished is a module that is signed, but not in its place if it's to be synced
@@ -101,11 +115,12 @@ type finished struct {
 }
 
 // collect commits what waits for a sync, group by group, and reports everything.
-func collect(done <-chan finished, how Many, report func(Result)) {
+func collect(ctx context.Context, done <-chan finished, report func(Result)) {
+	most := syncGroup()
 	var group []finished
 	flush := func() {
-		for _, f := range syncAndCommit(group) {
-			report(f)
+		for _, result := range syncAndCommit(ctx, group) {
+			report(result)
 		}
 		group = group[:0]
 	}
@@ -114,7 +129,7 @@ func collect(done <-chan finished, how Many, report func(Result)) {
 			report(f.Result)
 			continue
 		}
-		if group = append(group, f); len(group) == syncGroup {
+		if group = append(group, f); len(group) == most {
 			flush()
 		}
 	}
@@ -122,31 +137,57 @@ func collect(done <-chan finished, how Many, report func(Result)) {
 }
 
 // syncAndCommit makes the new files durable, gives them their names, and makes
-// those durable.
-func syncAndCommit(group []finished) []Result {
-	before := syncfs(group)
+// those durable. Once ctx is cancelled it drops what has no name yet, since a
+// process that is told to end has a second to do so.
+func syncAndCommit(ctx context.Context, group []finished) []Result {
+	dirs := directories(group)
+	before := syncUnlessDone(ctx, dirs)
 	var results []Result
 	for _, f := range group {
-		err := before
-		if err == nil {
-			err = f.pending.Commit()
+		if ctx.Err() == nil {
+			f.Err = before
+			if before == nil {
+				f.Err = f.pending.Commit()
+			}
+			results = append(results, f.Result)
 		}
 		f.pending.Discard()
-		f.Err = err
-		results = append(results, f.Result)
 	}
-	after := syncfs(group)
+	after := syncUnlessDone(ctx, dirs)
 	for i := range results {
 		results[i].Err = errors.Join(results[i].Err, after)
 	}
 	return results
 }
 
-// syncfs syncs every filesystem that the files are on, each once.
-func syncfs(group []finished) error {
-	seen := map[uint64]bool{}
+// directories lists where the files will be, each once.
+func directories(group []finished) []string {
+	var dirs []string
 	for _, f := range group {
-		dir, err := os.Open(f.pending.dir)
+		dirs = append(dirs, f.pending.dir)
+	}
+	slices.Sort(dirs)
+	return slices.Compact(dirs)
+}
+
+// syncUnlessDone is syncfs, which takes as long as the disk does, but for waiting
+// in vain.
+func syncUnlessDone(ctx context.Context, dirs []string) error {
+	synced := make(chan error, 1)
+	go func() { synced <- syncfs(dirs) }()
+	select {
+	case err := <-synced:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// syncfs syncs every filesystem that the directories are on, each once.
+func syncfs(dirs []string) error {
+	seen := map[uint64]bool{}
+	for _, path := range dirs {
+		dir, err := os.Open(path)
 		if err != nil {
 			return err
 		}
@@ -157,7 +198,7 @@ func syncfs(group []finished) error {
 		}
 		dir.Close()
 		if err != nil {
-			return fmt.Errorf("%s: sync: %w", f.pending.dir, err)
+			return fmt.Errorf("%s: sync: %w", path, err)
 		}
 	}
 	return nil

@@ -7,9 +7,16 @@ import (
 	modsig "sign-file/module_signature"
 )
 
-// bufferSize is the unit of reading and writing. Larger ones cost more in page
-// faults than they save in system calls.
-const bufferSize = 256 << 10
+// bufferSize is the unit of reading and writing where nobody knows how much there
+// is.
+const bufferSize = 64 << 10
+
+// bufferFor is that unit for a file. A large one gains 5 % with 256 KB; a small one
+// loses as much, since the kernel has to clear the memory first. It is a byte more
+// than a file that fits in, so that the end is seen in the same read.
+func bufferFor(size int64) int {
+	return int(min(size+1, max(bufferSize, min(size/64, 4*bufferSize))))
+}
 
 // Sign copies a module from src to dst and appends its signature. When it fails
 // dst has a part of the module, or all of it, and no signature.

@@ -1,10 +1,9 @@
 // Command bench runs the real sign-file and ours side by side on the same work
 // and prints time, CPU and memory as ratios. Absolute times drift with whatever
-// else the machine does; ratios of interleaved runs do not.
+// else the machine does; ratios of interleaved runs do less.
 package main
 
 import (
-	"crypto/rand"
 	"errors"
 	"flag"
 	"fmt"
@@ -12,153 +11,84 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"runtime"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 )
 
-// work is one row of the table.
-type work struct {
-	name      string
-	key, hash string
-	size      int64 // of the module, in bytes
-	rounds    int
-}
-
-var table = []work{
-	{"200 KB module, RSA-4096, sha512", "rsa4096", "sha512", 200 << 10, 100},
-	{"200 KB module, RSA-2048, sha256", "rsa2048", "sha256", 200 << 10, 100},
-	{"200 KB module, P-384, sha384", "p384", "sha384", 200 << 10, 100},
-	{"300 MB module, RSA-4096, sha512", "rsa4096", "sha512", 300 << 20, 7},
+// bench is what all rows work with.
+type bench struct {
+	ours, theirs string // the binaries
+	keys         string // folder with NAME.key and NAME.pem
+	dir          string // for modules and output
+	factor       int    // how many times the rounds of a short run
 }
 
 func main() {
-	ours := flag.String("ours", "./sign-file", "the binary to measure")
-	theirs := flag.String("theirs", "", "the kernel's sign-file (default: the newest linux-kbuild package's)")
-	keys := flag.String("keys", "testdata/keys", "folder with NAME.key and NAME.pem")
+	var b bench
+	flag.StringVar(&b.ours, "ours", "./sign-file", "the binary to measure")
+	flag.StringVar(&b.theirs, "theirs", "", "the kernel's sign-file (default: the newest linux-kbuild package's)")
+	flag.StringVar(&b.keys, "keys", "testdata/keys", "folder with NAME.key and NAME.pem")
+	flag.IntVar(&b.factor, "factor", 1, "multiply the rounds")
 	flag.Parse()
-	if err := run(*ours, *theirs, *keys, os.Stdout); err != nil {
+	if err := b.run(os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ours, theirs, keys string, out io.Writer) error {
-	if theirs == "" {
+func (b *bench) run(out io.Writer) (err error) {
+	if b.theirs == "" {
 		found, _ := filepath.Glob("/usr/lib/linux-kbuild-*/scripts/sign-file")
 		if len(found) == 0 {
 			return errors.New("no sign-file to compare with: install linux-kbuild-6.1")
 		}
-		theirs = slices.Max(found)
+		b.theirs = slices.Max(found)
 	}
-	dir, err := os.MkdirTemp("", "sign-file-bench-")
-	if err != nil {
+	if b.dir, err = os.MkdirTemp("", "sign-file-bench-"); err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	fmt.Fprintf(out, "%s against %s; wall and CPU are ours divided by theirs, medians of interleaved pairs\n\n", ours, theirs)
-	fmt.Fprintln(out, "| work | wall | CPU | theirs, ms | ours, ms | theirs, RSS MB | ours, RSS MB |")
-	fmt.Fprintln(out, "|---|---|---|---|---|---|---|")
-	for _, w := range table {
-		module := filepath.Join(dir, "module.ko")
-		if err := makeModule(module, w.size); err != nil {
-			return err
-		}
-		args := []string{w.hash, filepath.Join(keys, w.key+".key"), filepath.Join(keys, w.key+".pem"), module, filepath.Join(dir, "out.ko")}
-		if err := compare(out, w, ours, theirs, args); err != nil {
-			return fmt.Errorf("%s: %w", w.name, err)
-		}
-	}
-	return nil
-}
-
-// makeModule writes random bytes: to hash and copy, a module is no more.
-func makeModule(path string, size int64) error {
-	f, err := os.Create(path)
-	if err != nil {
+	defer os.RemoveAll(b.dir)
+	if err := b.head(out); err != nil {
 		return err
 	}
-	_, err = io.CopyN(f, rand.Reader, size)
-	return errors.Join(err, f.Close())
-}
-
-// sample is one run of one binary.
-type sample struct{ wall, cpu time.Duration }
-
-func compare(out io.Writer, w work, ours, theirs string, args []string) error {
-	binaries := [2]string{theirs, ours}
-	var samples [2][]sample
-	for round := range w.rounds {
-		for turn := range binaries {
-			i := (turn + round) % 2 // who goes first alternates
-			s, err := once(binaries[i], args)
-			if err != nil {
-				return err
-			}
-			samples[i] = append(samples[i], s)
-		}
-	}
-	var rss [2]float64
-	for i, binary := range binaries {
-		kilobytes, err := peakMemory(binary, args)
+	for _, rows := range []func() ([]contest, error){b.oneFile, b.tree} {
+		contests, err := rows()
 		if err != nil {
 			return err
 		}
-		rss[i] = float64(kilobytes) / 1024
+		for _, c := range contests {
+			if err := c.run(out); err != nil {
+				return fmt.Errorf("%s: %w", c.name, err)
+			}
+		}
 	}
-	wall, cpu := ratios(samples)
-	fmt.Fprintf(out, "| %s | %.2f | %.2f | %.1f | %.1f | %.1f | %.1f |\n", w.name, wall, cpu,
-		medianWall(samples[0]), medianWall(samples[1]), rss[0], rss[1])
 	return nil
 }
 
-func once(binary string, args []string) (sample, error) {
-	// A file that is there already would be truncated by the one and kept until
-	// the end by the other, which needs twice the page cache.
-	if err := os.RemoveAll(args[len(args)-1]); err != nil {
-		return sample{}, err
-	}
-	cmd := exec.Command(binary, args...)
-	cmd.Stderr = os.Stderr
-	start := time.Now()
-	err := cmd.Run()
-	wall := time.Since(start)
+func (b *bench) head(out io.Writer) error {
+	openssl, err := exec.Command("openssl", "version").Output()
 	if err != nil {
-		return sample{}, err
+		return fmt.Errorf("openssl: %w", err)
 	}
-	return sample{wall, cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()}, nil
-}
-
-// peakMemory asks time(1), which is small itself: the kernel counts the memory of
-// the process that starts another towards the other's maximum.
-func peakMemory(binary string, args []string) (kilobytes int, err error) {
-	cmd := exec.Command("time", append([]string{"-f", "%M", binary}, args...)...)
-	report, err := cmd.CombinedOutput()
+	info, err := os.ReadFile("/proc/cpuinfo")
 	if err != nil {
-		return 0, fmt.Errorf("time (package time): %w", err)
+		return err
 	}
-	return strconv.Atoi(strings.TrimSpace(string(report)))
+	cpu := "unknown processor"
+	if found := regexp.MustCompile(`(?m)^model name\s*: (.*)`).FindSubmatch(info); found != nil {
+		cpu = string(found[1])
+	}
+	fmt.Fprintf(out, "# How fast\n\nOurs divided by theirs, medians of interleaved runs: below 1 is faster. `make bench` wrote this on\n"+
+		"%s, %d cores; %s; theirs is %s with %s.\nMilliseconds are for each file. The thousand modules are a sample of Debian's kernel.\n\n",
+		cpu, runtime.NumCPU(), runtime.Version(), b.theirs, strings.TrimSpace(string(openssl)))
+	fmt.Fprintln(out, "| work | wall | CPU | theirs, ms | ours, ms | theirs, RSS MB | ours, RSS MB |")
+	fmt.Fprintln(out, "|---|---|---|---|---|---|---|")
+	return nil
 }
 
-func ratios(samples [2][]sample) (wall, cpu float64) {
-	var walls, cpus []float64
-	for i, theirs := range samples[0] {
-		walls = append(walls, float64(samples[1][i].wall)/float64(theirs.wall))
-		cpus = append(cpus, float64(samples[1][i].cpu)/float64(theirs.cpu))
-	}
-	return median(walls), median(cpus)
-}
-
-func medianWall(samples []sample) float64 {
-	var walls []float64
-	for _, s := range samples {
-		walls = append(walls, float64(s.wall)/float64(time.Millisecond))
-	}
-	return median(walls)
-}
-
-func median(values []float64) float64 {
-	slices.Sort(values)
-	return values[len(values)/2]
+// operands are what stands before the module on both command lines.
+func (b *bench) operands(hash, key string) []string {
+	return []string{hash, filepath.Join(b.keys, key+".key"), filepath.Join(b.keys, key+".pem")}
 }

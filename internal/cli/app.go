@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 )
@@ -124,6 +125,10 @@ func orderFlags(commands []*cli.Command, args []string) []string {
 		}
 		if len(arg) < 2 || arg[0] != '-' {
 			operands = append(operands, arg)
+			continue
+		}
+		if len(arg) > 2 && strings.Trim(arg[2:], "0123456789") == "" && takesValue(flags, arg[:2]) {
+			words = append(words, arg[:2], arg[2:]) // -j8, as in make and xargs
 			continue
 		}
 		words = append(words, arg)

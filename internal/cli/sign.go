@@ -93,7 +93,11 @@ const maxPathList = 256 << 20
 // pathList reads paths, one a line or NUL-terminated.
 func (p *program) pathList(from string, nul bool) ([]string, error) {
 	text, err := p.readAll(from, func(r io.Reader) ([]byte, error) {
-		return io.ReadAll(io.LimitReader(r, maxPathList))
+		text, err := io.ReadAll(io.LimitReader(r, maxPathList+1))
+		if len(text) > maxPathList {
+			err = fmt.Errorf("more than %d bytes of paths", maxPathList)
+		}
+		return text, err
 	})
 	if err != nil {
 		return nil, err
@@ -126,54 +130,72 @@ type signRun struct {
 	json, quiet             bool
 	signed, skipped, failed int
 	progress                *progress
+	sources                 map[string]string // the module that each file is written from
+	printed                 error             // the first failure to print
 }
 
-// collect turns paths into modules. A path that can't be read is a failure of its
-// own.
+// collect turns paths into modules. What can't be read is a failure of its own.
 func (r *signRun) collect(paths []string, outputDir string) []signfile.Item {
+	r.sources = map[string]string{}
 	var items []signfile.Item
 	for _, path := range paths {
-		err := walkModules(path, func(module, relative string) error {
+		walkModules(path, func(module, relative string, err error) {
 			item := signfile.Item{Path: module}
-			if outputDir != "" {
+			if err == nil && outputDir != "" {
 				item.Dest = filepath.Join(outputDir, relative)
-				if err := os.MkdirAll(filepath.Dir(item.Dest), 0o777); err != nil {
-					return err
+				err = os.MkdirAll(filepath.Dir(item.Dest), 0o777)
+			}
+			if err == nil {
+				var again bool
+				if again, err = r.named(item); again {
+					return
 				}
 			}
+			if err != nil {
+				r.report(signfile.Result{Item: item, Err: err})
+				return
+			}
 			items = append(items, item)
-			return nil
 		})
-		if err != nil {
-			r.report(signfile.Result{Item: signfile.Item{Path: path}, Err: err})
-		}
 	}
 	return items
 }
 
+// named reports whether the item was named before. Two modules must not become
+// one file: the second would replace the first.
+func (r *signRun) named(item signfile.Item) (again bool, err error) {
+	source, dest := filepath.Clean(item.Path), filepath.Clean(item.Path)
+	if item.Dest != "" {
+		dest = item.Dest
+	}
+	other, taken := r.sources[dest]
+	if taken && other != source {
+		return false, fmt.Errorf("%s is written from %s already (sign them into different directories)", dest, other)
+	}
+	r.sources[dest] = source
+	return taken, nil
+}
+
 // walkModules calls found for a file, or for every module below a directory, with
-// its path relative to that directory. Links inside a tree are passed over: what
-// they point to is signed under its own name.
-func walkModules(path string, found func(module, relative string) error) error {
+// its path relative to that directory, and for what can't be read. Links inside a
+// tree are passed over: what they point to is signed under its own name.
+func walkModules(path string, found func(module, relative string, err error)) {
 	info, err := os.Stat(path)
-	if err != nil {
-		return err
+	if err != nil || !info.IsDir() {
+		found(path, filepath.Base(path), err)
+		return
 	}
-	if !info.IsDir() {
-		return found(path, filepath.Base(path))
-	}
-	return filepath.WalkDir(path, func(module string, entry fs.DirEntry, err error) error {
+	filepath.WalkDir(path, func(module string, entry fs.DirEntry, err error) error {
 		if err != nil {
-			return err
+			found(module, "", err)
+			return nil
 		}
-		if !entry.Type().IsRegular() || !isModule(entry.Name()) {
+		if entry.IsDir() || entry.Type() == fs.ModeSymlink || !isModule(entry.Name()) {
 			return nil
 		}
 		relative, err := filepath.Rel(path, module)
-		if err != nil {
-			return err
-		}
-		return found(module, relative)
+		found(module, relative, err)
+		return nil
 	})
 }
 
@@ -204,8 +226,8 @@ func (r *signRun) report(result signfile.Result) {
 	default:
 		r.signed++
 	}
-	if r.json {
-		r.writeJSON(report)
+	if r.json && r.printed == nil {
+		r.printed = r.writeJSON(report)
 	}
 	r.progress.step(result.Path)
 }
@@ -216,8 +238,8 @@ func (r *signRun) end(interrupted bool) error {
 	if !r.quiet {
 		fmt.Fprintf(r.err, "%s: %d signed, %d skipped, %d failed\n", r.name(), r.signed, r.skipped, r.failed)
 	}
-	if r.failed > 0 || interrupted {
+	if r.printed == nil && (r.failed > 0 || interrupted) {
 		return exitError(exitFailure)
 	}
-	return nil
+	return r.printed
 }

@@ -159,24 +159,27 @@ func (p *program) newVerifyRun(c *cli.Context, loads bool) *verifyRun {
 }
 
 // collect turns paths into modules. The error is one of printing.
-func (r *verifyRun) collect(paths []string) error {
-	for _, path := range paths {
-		before := len(r.paths)
-		err := walkModules(path, func(module, _ string) error {
-			r.paths = append(r.paths, module)
-			return nil
-		})
-		if err == nil && len(r.paths) == before {
-			err = errors.New("no module in this directory")
-		}
+func (r *verifyRun) collect(paths []string) (err error) {
+	undecided := func(path string, reason error) {
 		if err == nil {
-			continue
-		}
-		if err := r.undecided(path, err); err != nil {
-			return err
+			err = r.undecided(path, reason)
 		}
 	}
-	return nil
+	for _, path := range paths {
+		found := false
+		walkModules(path, func(module, _ string, reason error) {
+			found = true
+			if reason != nil {
+				undecided(module, reason)
+				return
+			}
+			r.paths = append(r.paths, module)
+		})
+		if !found {
+			undecided(path, errors.New("no module in this directory"))
+		}
+	}
+	return err
 }
 
 // answer is one verdict, or why there is none.

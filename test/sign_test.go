@@ -1,0 +1,548 @@
+package test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"sign-file/internal/corpus"
+	"sign-file/internal/testenv"
+)
+
+// treeVariable says how many real modules TestSignTree takes: a number, or "all".
+const treeVariable = "SIGN_FILE_TREE"
+
+// moduleTree is a folder of real modules, unsigned.
+type moduleTree struct {
+	dir     string
+	modules []string // relative paths
+}
+
+func newTree(t *testing.T, n int) moduleTree {
+	t.Helper()
+	modules, err := corpus.Find()
+	if err != nil {
+		testenv.Missing(t, err.Error())
+	}
+	dir := t.TempDir()
+	names, err := modules.Copy(dir, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return moduleTree{dir, names}
+}
+
+func (r moduleTree) path(module string) string { return filepath.Join(r.dir, module) }
+
+// paths are those of all modules.
+func (r moduleTree) paths() []string {
+	var paths []string
+	for _, module := range r.modules {
+		paths = append(paths, r.path(module))
+	}
+	return paths
+}
+
+// content reads every file of the tree, hidden ones too.
+func (r moduleTree) content(t *testing.T) map[string][]byte {
+	t.Helper()
+	files := map[string][]byte{}
+	err := filepath.WalkDir(r.dir, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			files[strings.TrimPrefix(path, r.dir+"/")] = readFile(t, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// judged is the tree signed by the real sign-file.
+func (r moduleTree) judged(t *testing.T, hash string, pair keyPair, flags ...string) moduleTree {
+	t.Helper()
+	signed := moduleTree{t.TempDir(), r.modules}
+	for _, module := range r.modules {
+		mkdir(t, filepath.Dir(signed.path(module)))
+	}
+	// xargs appends module and dest.
+	cmd := exec.Command("xargs", append([]string{"-0", "-n2", "-P2", testenv.SignFile(t)}, append(flags, hash, pair.key, pair.cert)...)...)
+	var names strings.Builder
+	for _, module := range r.modules {
+		names.WriteString(r.path(module) + "\x00" + signed.path(module) + "\x00")
+	}
+	cmd.Stdin = strings.NewReader(names.String())
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("the real sign-file: %v\n%s", err, out)
+	}
+	return signed
+}
+
+// checkSameTree reports every file in which two trees differ.
+func checkSameTree(t *testing.T, got, want moduleTree) {
+	t.Helper()
+	ours, theirs := got.content(t), want.content(t)
+	for name, content := range theirs {
+		if !bytes.Equal(ours[name], content) {
+			t.Errorf("%s: not the bytes of %s", got.path(name), want.path(name))
+		}
+		delete(ours, name)
+	}
+	for name := range ours {
+		t.Errorf("%s: nothing has this name in %s", got.path(name), want.dir)
+	}
+}
+
+// TestSignTree holds a tree of real modules against what the real sign-file makes of
+// each: in place and beside it, with any number of jobs.
+func TestSignTree(t *testing.T) {
+	n := 200
+	if value := os.Getenv(treeVariable); value == "all" {
+		n = math.MaxInt32
+	} else if value != "" {
+		n, _ = strconv.Atoi(value)
+	}
+	unsigned, pair := newTree(t, n), newKeyPair(t, t.TempDir(), "-nodes")
+	want := unsigned.judged(t, "sha256", pair)
+	for _, jobs := range []string{"-j1", "--jobs=16"} {
+		beside := moduleTree{filepath.Join(t.TempDir(), "new"), nil}
+		mustRun(t, nil, program(t), "sign", jobs, "--output-dir", beside.dir, "sha256", pair.key, pair.cert, unsigned.dir)
+		checkSameTree(t, beside, want)
+	}
+	log := mustRun(t, nil, program(t), "sign", "--sync", "sha256", pair.key, pair.cert, unsigned.dir)
+	checkSameTree(t, unsigned, want)
+	checkLog(t, log, fmt.Sprintf("%d signed, 0 skipped, 0 failed", len(unsigned.modules)))
+	mustRun(t, nil, program(t), append([]string{"verify", "--trusted", pair.cert}, unsigned.paths()...)...)
+}
+
+// TestSignFlags: what the classic face's flags do to one module, sign's do to many.
+func TestSignFlags(t *testing.T) {
+	t.Parallel()
+	pair := newKeyPair(t, t.TempDir(), "-nodes")
+	t.Run("-k names the signer as sign-file -k does", func(t *testing.T) {
+		t.Parallel()
+		r := newTree(t, 5)
+		want := r.judged(t, "sha512", pair, "-k")
+		mustRun(t, nil, program(t), "sign", "-k", "sha512", pair.key, pair.cert, r.dir)
+		checkSameTree(t, r, want)
+	})
+	t.Run("-d writes what sign-file -d does", func(t *testing.T) {
+		t.Parallel()
+		r := newTree(t, 5)
+		other := newTree(t, 5)
+		for _, path := range other.paths() {
+			mustRun(t, nil, testenv.SignFile(t), "-d", "sha512", pair.key, pair.cert, path)
+		}
+		mustRun(t, nil, program(t), "sign", "-d", "sha512", pair.key, pair.cert, r.dir)
+		checkSameTree(t, r, other)
+	})
+	t.Run("--replace signs the content anew", func(t *testing.T) {
+		t.Parallel()
+		r := newTree(t, 5)
+		want := r.judged(t, "sha512", pair)
+		mustRun(t, nil, program(t), "sign", "sha256", pair.key, pair.cert, r.dir)
+		mustRun(t, nil, program(t), "sign", "--replace", "sha512", pair.key, pair.cert, r.dir)
+		checkSameTree(t, r, want)
+	})
+	t.Run("--unsigned-only signs the rest", func(t *testing.T) {
+		t.Parallel()
+		r := newTree(t, 5)
+		want := r.judged(t, "sha256", pair)
+		mustRun(t, nil, program(t), "sign", "sha256", pair.key, pair.cert, r.path(r.modules[2]))
+		log := mustRun(t, nil, program(t), "sign", "--unsigned-only", "sha256", pair.key, pair.cert, r.dir)
+		checkSameTree(t, r, want)
+		checkLog(t, log, "4 signed, 1 skipped, 0 failed")
+	})
+	t.Run("a signed module is an error that names the way out", func(t *testing.T) {
+		t.Parallel()
+		r := newTree(t, 5)
+		want := r.judged(t, "sha256", pair)
+		mustRun(t, nil, program(t), "sign", "sha256", pair.key, pair.cert, r.path(r.modules[2]))
+		log := mustFail(t, 1, program(t), "sign", "sha256", pair.key, pair.cert, r.dir)
+		checkMessage(t, log, r.path(r.modules[2]))
+		checkLog(t, log, "--replace")
+		checkLog(t, log, "--unsigned-only")
+		checkSameTree(t, r, want)
+	})
+	t.Run("--fail-fast begins nothing new", func(t *testing.T) {
+		t.Parallel()
+		r := newTree(t, 50)
+		writeFile(t, r.path("a.ko.gz"), "no gzip", 0o644)
+		log := mustFail(t, 1, program(t), "sign", "--jobs", "1", "--fail-fast", "sha256", pair.key, pair.cert,
+			r.path("a.ko.gz"), r.dir)
+		checkMessage(t, log, r.path("a.ko.gz"))
+		if count := summary(t, log); count[0] > 2 { // what was begun already
+			t.Errorf("%d modules were signed after the failure", count[0])
+		}
+	})
+	t.Run("--from takes names with newlines if they end with NUL", func(t *testing.T) {
+		t.Parallel()
+		r := newTree(t, 5)
+		odd := "odd\n name.ko"
+		if err := os.Rename(r.path(r.modules[0]), r.path(odd)); err != nil {
+			t.Fatal(err)
+		}
+		r.modules[0] = odd
+		want := r.judged(t, "sha256", pair)
+		list := filepath.Join(t.TempDir(), "list")
+		writeFile(t, list, strings.Join(r.paths(), "\x00")+"\x00", 0o644)
+		mustRun(t, nil, program(t), "sign", "-0", "--from", list, "sha256", pair.key, pair.cert)
+		checkSameTree(t, r, want)
+	})
+	t.Run("--sync syncs the tree once before the first module is replaced, and once after the last", func(t *testing.T) {
+		t.Parallel()
+		r, trace := newTree(t, 20), filepath.Join(t.TempDir(), "trace")
+		mustRun(t, nil, "strace", "-f", "-qq", "-o", trace, "-e", "trace=syncfs,renameat", program(t),
+			"sign", "--sync", "sha256", pair.key, pair.cert, r.dir)
+		var calls []string
+		for _, call := range regexp.MustCompile(`\b(syncfs|renameat)\(`).FindAllStringSubmatch(string(readFile(t, trace)), -1) {
+			calls = append(calls, call[1])
+		}
+		want := append(append([]string{"syncfs"}, slices.Repeat([]string{"renameat"}, len(r.modules))...), "syncfs")
+		if !slices.Equal(calls, want) {
+			t.Errorf("the calls are %v", calls)
+		}
+	})
+	t.Run("two modules never become one file", func(t *testing.T) {
+		t.Parallel()
+		r, out := newTree(t, 2), t.TempDir()
+		one, two := filepath.Join(r.dir, "one/m.ko"), filepath.Join(r.dir, "two/m.ko")
+		mkdir(t, filepath.Dir(one))
+		mkdir(t, filepath.Dir(two))
+		os.Rename(r.path(r.modules[0]), one)
+		os.Rename(r.path(r.modules[1]), two)
+		log := mustFail(t, 1, program(t), "sign", "--output-dir", out, "sha256", pair.key, pair.cert, one, two)
+		checkMessage(t, log, two)
+		checkSigned(t, filepath.Join(out, "m.ko"), one, "sha256", pair)
+	})
+	t.Run("--json says what became of each", func(t *testing.T) {
+		t.Parallel()
+		r := newTree(t, 3)
+		missing := r.path("missing.ko")
+		out, err := exec.Command(program(t), append([]string{"sign", "--json", "--quiet", "sha256", pair.key, pair.cert, missing}, r.paths()...)...).Output()
+		if exit := new(exec.ExitError); err == nil || !errors.As(err, &exit) || exit.ExitCode() != 1 {
+			t.Errorf("sign: %v, not exit code 1", err)
+		}
+		got := map[string]string{}
+		for line := range strings.Lines(string(out)) {
+			var report struct{ File, Result, Error string }
+			if err := json.Unmarshal([]byte(line), &report); err != nil {
+				t.Fatalf("%q: %v", line, err)
+			}
+			got[report.File] = report.Result
+			if report.File == missing && !strings.Contains(report.Error, "no such file") {
+				t.Errorf("the error of %s is %q", missing, report.Error)
+			}
+		}
+		for _, path := range r.paths() {
+			if got[path] != "signed" {
+				t.Errorf("%s is %q", path, got[path])
+			}
+		}
+		if len(got) != 4 || got[missing] != "failed" {
+			t.Errorf("the answers are %v", got)
+		}
+	})
+}
+
+// TestSignTreeKilled ends the program at random moments. Every module must be the old
+// one or the new one, and a second run finishes the rest. Only a program that was not
+// asked may leave a file behind: one with a hidden name.
+func TestSignTreeKilled(t *testing.T) {
+	t.Parallel()
+	r, pair := newTree(t, 50), newKeyPair(t, t.TempDir(), "-nodes")
+	old, want := r.content(t), r.judged(t, "sha256", pair)
+	signed := want.content(t)
+	start := time.Now()
+	mustRun(t, nil, program(t), "sign", "--output-dir", t.TempDir(), "sha256", pair.key, pair.cert, r.dir)
+	whole := time.Since(start)
+
+	interrupted := 0
+	for round := range 50 {
+		for name, content := range old {
+			writeFile(t, r.path(name), string(content), 0o644)
+		}
+		end := []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM}[round%2]
+		args := []string{program(t), "sign", "--quiet", "sha256", pair.key, pair.cert, r.dir}
+		if round%4 >= 2 {
+			args = append(args, "--sync")
+		}
+		if round%8 >= 4 && os.Geteuid() == 0 {
+			args = append(withoutProc, args...)
+		}
+		killAfter(t, rand.N(whole), end, args[0], args[1:]...)
+		if left := checkOldOrNew(t, r, old, signed, end == syscall.SIGKILL); left > 0 && left < len(old) {
+			interrupted++
+		}
+		mustRun(t, nil, program(t), "sign", "--unsigned-only", "--quiet", "sha256", pair.key, pair.cert, r.dir)
+		checkSameTree(t, r, want)
+		if t.Failed() {
+			t.Fatalf("in round %d, %v after %s", round, end, args)
+		}
+	}
+	if interrupted == 0 {
+		t.Error("the program never was in the middle of its work when it was ended: this proves nothing")
+	}
+}
+
+// withoutProc is the beginning of a command line. A program that has no /proc can give
+// no name to a file without one, so its new files have hidden names all the time, as on
+// filesystems without O_TMPFILE.
+var withoutProc = []string{"unshare", "--mount", "sh", "-c", `mount -t tmpfs tmpfs /proc && exec "$@"`, "sh"}
+
+// checkOldOrNew reports what in the tree is neither a module as it was nor a signed one,
+// and returns how many are as they were. It removes hidden files if they may be there.
+func checkOldOrNew(t *testing.T, r moduleTree, old, signed map[string][]byte, mayHide bool) (left int) {
+	t.Helper()
+	for name, content := range r.content(t) {
+		switch {
+		case mayHide && strings.HasPrefix(filepath.Base(name), ".sign-file-"):
+			os.Remove(r.path(name))
+		case old[name] == nil:
+			t.Errorf("%s stayed behind", name)
+		case bytes.Equal(content, old[name]):
+			left++
+		case !bytes.Equal(content, signed[name]):
+			t.Errorf("%s is neither the old module nor the new one", name)
+		}
+	}
+	return left
+}
+
+// killAfter runs a program and ends it with a signal after a while.
+func killAfter(t *testing.T, after time.Duration, with syscall.Signal, name string, args ...string) {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(after)
+	cmd.Process.Signal(with)
+	err := cmd.Wait()
+	status := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	if err != nil && status.Signal() != with { // the shell must see what it died of
+		t.Errorf("%v after %v: %v", with, after, err)
+	}
+}
+
+// TestSignTreeWithOddFiles: what can't be signed is named with its reason, and stops
+// nothing else.
+func TestSignTreeWithOddFiles(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		testenv.Missing(t, "root, who may mount and become nobody")
+	}
+	r, pair := newTree(t, 20), newKeyPair(t, t.TempDir(), "-nodes")
+	writeFile(t, r.path("empty.ko"), "", 0o644)
+	r.modules = append(r.modules, "empty.ko")
+	want := r.judged(t, "sha256", pair)
+
+	full := mount(t, "tmpfs", "size=300k,mode=777") // a module fits in once, but not twice
+	large, content := filepath.Join(full, "large.ko"), strings.Repeat("a module\n", 25000)
+	writeFile(t, large, content, 0o644)
+	writeFile(t, r.path("unreadable.ko"), "secret", 0)
+	writeFile(t, r.path("vanishes.ko"), "a module", 0o644)
+	mkdir(t, r.path("closed"))
+	if err := syscall.Mkfifo(r.path("fifo.ko"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	bad := []string{"unreadable.ko", "closed", "fifo.ko", "vanishes.ko", "missing.ko"}
+
+	// The key's command takes the module away once the folders have been read.
+	key := commandKey(t, r.path("key"), "rm -f "+r.path("vanishes.ko"), pair)
+	args := asNobody(t, r.dir, pair, program(t))
+	if err := os.Chmod(r.path("closed"), 0); err != nil {
+		t.Fatal(err)
+	}
+	args = append(args, "sign", "--jobs", "2", "sha256", key, pair.cert, r.dir, full, r.path("missing.ko"))
+	log := mustFail(t, 1, args[0], args[1:]...)
+
+	checkMessage(t, log, large)
+	for _, name := range bad {
+		checkMessage(t, log, r.path(name))
+		os.RemoveAll(r.path(name))
+	}
+	if count := summary(t, log); count != [3]int{len(r.modules), 0, len(bad) + 1} {
+		t.Errorf("signed, skipped and failed are %v:\n%s", count, log)
+	}
+	if string(readFile(t, large)) != content {
+		t.Errorf("the module on the full filesystem has changed")
+	}
+	checkNames(t, full, "large.ko")
+	os.Remove(r.path("key"))
+	checkSameTree(t, r, want)
+}
+
+// commandKey writes a command that signs as docs/remote-signing.md says, after it has
+// done something else, and returns it as an operand.
+func commandKey(t *testing.T, path, first string, pair keyPair) string {
+	t.Helper()
+	writeFile(t, path, fmt.Sprintf(`#!/bin/sh
+%s
+perl -ne 'print pack "H*", (split)[1]' | exec openssl pkeyutl -sign -inkey %s -pkeyopt digest:sha256
+`, first, pair.key), 0o755)
+	return "exec:" + path
+}
+
+// asNobody returns the beginning of a command line that runs a copy of the program as
+// a user who may read and write the tree, but not all that is in it.
+func asNobody(t *testing.T, dir string, pair keyPair, program string) []string {
+	t.Helper()
+	reachable := mkdir(t, filepath.Join(t.TempDir(), "bin"))
+	copied := filepath.Join(reachable, "sign-file")
+	writeFile(t, copied, string(readFile(t, program)), 0o755)
+	for _, path := range []string{dir, reachable, filepath.Dir(pair.key)} {
+		// t.TempDir's parent is closed to others.
+		for ; path != os.TempDir() && path != "/"; path = filepath.Dir(path) {
+			if err := os.Chmod(path, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	const nobody = 65534
+	if err := os.Chmod(pair.key, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() {
+			err = os.Chown(path, nobody, nobody)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []string{"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", copied}
+}
+
+// TestSignTreeMemory: what the program holds in memory does not grow with the tree.
+func TestSignTreeMemory(t *testing.T) {
+	t.Parallel()
+	r, pair := newTree(t, 400), newKeyPair(t, t.TempDir(), "-nodes")
+	few := peakMemory(t, program(t), append([]string{"sign", "--output-dir", t.TempDir(), "sha256", pair.key, pair.cert}, r.paths()[:40]...)...)
+	all := peakMemory(t, program(t), "sign", "--output-dir", t.TempDir(), "sha256", pair.key, pair.cert, r.dir)
+	if all > few*3/2 {
+		t.Errorf("%d KB for 400 modules, %d KB for 40", all, few)
+	}
+}
+
+// peakMemory is a program's largest resident set, in kilobytes.
+func peakMemory(t *testing.T, name string, args ...string) int {
+	t.Helper()
+	out := mustRun(t, nil, "time", append([]string{"-f", "%M kilobytes", name}, args...)...)
+	found := regexp.MustCompile(`(\d+) kilobytes`).FindStringSubmatch(out)
+	if found == nil {
+		t.Fatalf("time printed:\n%s", out)
+	}
+	kilobytes, _ := strconv.Atoi(found[1])
+	return kilobytes
+}
+
+// compressors are the commands of scripts/Makefile.modinst, which replace a module by
+// a compressed one, and what opens it again.
+var compressors = []struct{ suffix, compress, open string }{
+	{".xz", "xz --check=crc32 --lzma2=dict=1MiB -f", "xz -dc"},
+	{".gz", "gzip -n -f", "gzip -dc"},
+	{".zst", "zstd -T0 --rm -f -q", "zstd -dcq"},
+}
+
+// compressTree compresses the modules where they are.
+func compressTree(t *testing.T, r moduleTree, command, suffix string) moduleTree {
+	t.Helper()
+	words := strings.Fields(command)
+	mustRun(t, nil, words[0], append(words[1:], r.paths()...)...)
+	compressed := moduleTree{dir: r.dir}
+	for _, module := range r.modules {
+		compressed.modules = append(compressed.modules, module+suffix)
+	}
+	return compressed
+}
+
+// TestSignCompressed: a compressed module is signed inside, and compressed again as
+// the kernel's build does it.
+func TestSignCompressed(t *testing.T) {
+	t.Parallel()
+	pair := newKeyPair(t, t.TempDir(), "-nodes")
+	for _, c := range compressors {
+		t.Run(c.suffix, func(t *testing.T) {
+			t.Parallel()
+			testenv.Tool(t, strings.Fields(c.compress)[0])
+			plain := newTree(t, 12)
+			judged := plain.judged(t, "sha256", pair)
+			r := compressTree(t, plain, c.compress, c.suffix)
+			bare := filepath.Join(t.TempDir(), "in-go")
+			// Where the tools are missing.
+			cmd := exec.Command(program(t), "sign", "--output-dir", bare, "sha256", pair.key, pair.cert, r.dir)
+			cmd.Env = []string{"PATH=/nonexistent"}
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("sign without %s: %v\n%s", c.compress, err, out)
+			}
+			mustRun(t, nil, program(t), "sign", "sha256", pair.key, pair.cert, r.dir)
+			for _, signed := range []moduleTree{r, {bare, r.modules}} {
+				mustRun(t, nil, program(t), append([]string{"verify", "--trusted", pair.cert}, signed.paths()...)...)
+				for _, module := range judged.modules {
+					open := strings.Fields(c.open)
+					got := mustRun(t, nil, open[0], append(open[1:], signed.path(module)+c.suffix)...)
+					if got != string(readFile(t, judged.path(module))) {
+						t.Errorf("%s: %s does not open it to what the real sign-file writes", signed.path(module)+c.suffix, c.open)
+					}
+				}
+			}
+			checkSameTree(t, r, compressTree(t, judged, c.compress, c.suffix))
+		})
+	}
+}
+
+// TestSignProgress looks at a terminal while slow signatures are made.
+func TestSignProgress(t *testing.T) {
+	t.Parallel()
+	r, pair := newTree(t, 6), newKeyPair(t, t.TempDir(), "-nodes")
+	key := commandKey(t, filepath.Join(t.TempDir(), "slow"), "sleep 0.4", pair)
+	command := fmt.Sprintf("%s sign --jobs 1 sha256 %s %s %s", program(t), key, pair.cert, r.dir)
+	shown := mustRun(t, nil, "script", "-qec", command, "/dev/null")
+	line := regexp.MustCompile(`\r\033\[K5 of 6, \d+/s, \d+s left, ".*\.ko"`)
+	if !line.MatchString(shown) {
+		t.Errorf("the terminal showed %q", shown)
+	}
+	if out := mustRun(t, nil, "sh", "-c", command+" --replace"); strings.Contains(out, "left") {
+		t.Errorf("without a terminal it printed %q", out)
+	}
+}
+
+// mustFail is run for what must end with the given exit code.
+func mustFail(t *testing.T, exit int, name string, args ...string) string {
+	t.Helper()
+	out, err := run(t, nil, name, args...)
+	if status := new(exec.ExitError); !errors.As(err, &status) || status.ExitCode() != exit {
+		t.Fatalf("%s %s: %v, not exit code %d\n%s", name, strings.Join(args, " "), err, exit, out)
+	}
+	return out
+}
+
+// summary reads how many modules were signed, skipped, and failed.
+func summary(t *testing.T, log string) (count [3]int) {
+	t.Helper()
+	found := regexp.MustCompile(`sign-file: (\d+) signed, (\d+) skipped, (\d+) failed`).FindStringSubmatch(log)
+	if found == nil {
+		t.Fatalf("no summary:\n%s", log)
+	}
+	for i := range count {
+		count[i], _ = strconv.Atoi(found[i+1])
+	}
+	return count
+}
