@@ -6,12 +6,14 @@ package keyring
 import (
 	"bytes"
 	"errors"
+	"io"
 	"slices"
 	"syscall"
 
 	"sign-file/certificate"
 	"sign-file/cms"
 	"sign-file/digest"
+	"sign-file/internal/fips204"
 	"sign-file/verdict"
 )
 
@@ -44,8 +46,8 @@ type Signer struct {
 	Digest      *digest.Algorithm
 }
 
-// Content gives the digest of the signed content by any algorithm.
-type Content func(*digest.Algorithm) ([]byte, error)
+// Content writes the signed content to a hash.
+type Content func(io.Writer) error
 
 // Verify reads a message and verifies it over the content, in the kernel's order:
 // the message, what the usage allows, signed attributes, trust, signature. It
@@ -93,10 +95,15 @@ func digestOf(info *cms.Signer) (*digest.Algorithm, error) {
 		}
 		return nil, verdict.Refuse(syscall.ENOPKG, "pkcs7_sig_note_digest_algo", "the kernel does not verify %s", name)
 	}
-	if !info.Algorithm.OID.Equal(cms.OIDRSA) && digest.ByECDSAOID(info.Algorithm.OID) == nil {
+	if !info.Algorithm.OID.Equal(cms.OIDRSA) && digest.ByECDSAOID(info.Algorithm.OID) == nil && !isMLDSA(info) {
 		return nil, verdict.Refuse(syscall.ENOPKG, "pkcs7_sig_note_pkey_algo", "the kernel does not verify signature algorithm %v", info.Algorithm.OID)
 	}
 	return algorithm, nil
+}
+
+func isMLDSA(info *cms.Signer) bool {
+	_, ok := fips204.ByOID(info.Algorithm.OID)
+	return ok
 }
 
 func checkUsage(signed *cms.SignedData, usage Usage) error {
@@ -110,7 +117,10 @@ func checkUsage(signed *cms.SignedData, usage Usage) error {
 		return nil
 	}
 	for _, info := range signed.Signers {
-		if info.SignedAttributes != nil {
+		switch {
+		case info.SignedAttributes != nil && isMLDSA(&info):
+			return verdict.Refuse(syscall.EKEYREJECTED, "pkcs7_verify", "a module signature must not have signed attributes, but for kernels with CONFIG_PKCS7_WAIVE_AUTHATTRS_REJECTION_FOR_MLDSA (sign with OpenSSL 4 or sign-file sign)")
+		case info.SignedAttributes != nil:
 			return verdict.Refuse(syscall.EKEYREJECTED, "pkcs7_verify", "a module signature must not have signed attributes (sign with -noattr)")
 		}
 	}
@@ -159,14 +169,9 @@ func (r *Ring) trusted(signers []Signer, sums *cache) ([]Signer, error) {
 
 // check verifies one signature. Any failure with a key at hand is EKEYREJECTED.
 func (s *Signer) check(sums *cache) error {
-	sum, err := sums.get(s.Digest)
+	sum, err := s.sum(sums)
 	if err != nil {
 		return err
-	}
-	if s.Info.SignedAttributes != nil {
-		h := s.Digest.New()
-		h.Write(s.Info.SignedBytes())
-		sum = h.Sum(nil)
 	}
 	err = s.Certificate.CheckSignature(s.Digest, sum, s.Info.Signature)
 	if errors.Is(err, certificate.ErrSignature) {
@@ -176,6 +181,22 @@ func (s *Signer) check(sums *cache) error {
 		return verdict.Refuse(syscall.EKEYREJECTED, "public_key_verify_signature", "%v", err)
 	}
 	return nil
+}
+
+// sum is that of what the signature covers, by the hash that goes with the key.
+func (s *Signer) sum(sums *cache) ([]byte, error) {
+	h := s.Certificate.NewHash(s.Digest)
+	switch {
+	case s.Info.SignedAttributes == nil && !isMLDSA(&s.Info):
+		return sums.get(s.Digest)
+	case s.Info.SignedAttributes == nil:
+		err := sums.content(h)
+		return h.Sum(nil), err
+	case isMLDSA(&s.Info) && s.Digest != digest.SHA512:
+		return nil, verdict.Refuse(syscall.EKEYREJECTED, "software_key_determine_akcipher", "ML-DSA with signed attributes goes with sha512 alone, not with %v", s.Digest)
+	}
+	h.Write(s.Info.SignedBytes())
+	return h.Sum(nil), nil
 }
 
 // find compares raw bytes, as asymmetric_key_id_same does: a name in another
@@ -211,10 +232,11 @@ func (c *cache) get(a *digest.Algorithm) ([]byte, error) {
 	if sum, ok := c.sums[a]; ok {
 		return sum, nil
 	}
-	sum, err := c.content(a)
-	if err != nil {
+	h := a.New()
+	if err := c.content(h); err != nil {
 		return nil, err
 	}
+	sum := h.Sum(nil)
 	if c.sums == nil {
 		c.sums = map[*digest.Algorithm][]byte{}
 	}

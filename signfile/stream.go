@@ -34,6 +34,17 @@ func (s *Signer) Detach(ctx context.Context, src io.Reader) ([]byte, error) {
 	return s.Message(h.Sum(nil))
 }
 
+// Digest reads a module and returns the sum that the key signs: a digest of the
+// module, for ML-DSA mu.
+func (s *Signer) Digest(ctx context.Context, src io.Reader) ([]byte, error) {
+	h := s.newHash()
+	if _, err := pour(ctx, src, bufferSize, h); err != nil {
+		return nil, err
+	}
+	_, sum := s.cover(h.Sum(nil))
+	return sum, nil
+}
+
 // Append returns message followed by its trailer: all that a signed module has
 // behind its content.
 func Append(message []byte) ([]byte, error) {

@@ -3,11 +3,11 @@ package cli
 import (
 	"bytes"
 	"errors"
+	"io"
 	"slices"
 
 	"github.com/urfave/cli/v2"
 
-	"sign-file/digest"
 	"sign-file/keyring"
 	"sign-file/mapvalue"
 )
@@ -27,7 +27,7 @@ func (p *program) mapCommand() *cli.Command {
 			{
 				Name: "sign", Usage: "sign data and make a map value of it",
 				ArgsUsage: "<hash algo> <key> <x509> <data> [<value>]",
-				Flags:     append([]cli.Flag{&cli.BoolFlag{Name: "k", Usage: "name the signer by subject key identifier"}}, valueFlags...),
+				Flags:     slices.Concat(messageFlags, valueFlags),
 				Action:    p.mapSign,
 			},
 			{
@@ -79,7 +79,7 @@ func (p *program) mapSign(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	signer, closeKey, err := openSigner(c.Context, p.askPIN(), args[0], args[1], args[2], c.Bool("k"))
+	signer, closeKey, err := openSigner(c.Context, p.askPIN(), args[0], args[1], args[2], wantedMessage(c))
 	if err != nil {
 		return err
 	}
@@ -137,10 +137,9 @@ func (p *program) mapVerify(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		signers, err := ring.Verify(value.Message, keyring.MapValue, func(a *digest.Algorithm) ([]byte, error) {
-			h := a.New()
-			h.Write(value.Data)
-			return h.Sum(nil), nil
+		signers, err := ring.Verify(value.Message, keyring.MapValue, func(w io.Writer) error {
+			_, err := w.Write(value.Data)
+			return err
 		})
 		if err == nil {
 			report.accept(signers, int64(len(value.Data)))

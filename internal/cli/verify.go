@@ -5,7 +5,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"sign-file/digest"
 	"sign-file/keyring"
 	"sign-file/signfile"
 )
@@ -102,10 +101,9 @@ func verifyModule(path string, ring *keyring.Ring, report *verdictReport) error 
 	if err != nil {
 		return about(path, err)
 	}
-	signers, err := ring.Verify(message, keyring.Module, func(a *digest.Algorithm) ([]byte, error) {
-		h := a.New()
-		_, err := io.Copy(h, io.NewSectionReader(module, 0, layout.ContentSize))
-		return h.Sum(nil), about(path, err)
+	signers, err := ring.Verify(message, keyring.Module, func(w io.Writer) error {
+		_, err := io.Copy(w, io.NewSectionReader(module, 0, layout.ContentSize))
+		return about(path, err)
 	})
 	if err != nil {
 		return err

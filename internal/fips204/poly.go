@@ -3,6 +3,7 @@ package fips204
 import (
 	"crypto/sha3"
 	"encoding/binary"
+	"sync"
 )
 
 const (
@@ -28,7 +29,8 @@ func subtract(a, b uint32) uint32 { return add(a, q-b) }
 func multiply(a, b uint32) uint32 { return uint32(uint64(a) * uint64(b) % q) }
 
 // zetas are the powers of zeta in bit-reversed order (FIPS 204, appendix B).
-var zetas = func() (z [n]uint32) {
+var zetas = sync.OnceValue(func() *[n]uint32 {
+	var z [n]uint32
 	power := uint32(1)
 	for i := range n {
 		var reversed int
@@ -38,12 +40,12 @@ var zetas = func() (z [n]uint32) {
 		z[reversed] = power
 		power = multiply(power, zeta)
 	}
-	return z
-}()
+	return &z
+})
 
 // ntt is algorithm 41, in place.
 func (w *poly) ntt() {
-	m := 0
+	m, zetas := 0, zetas()
 	for length := n / 2; length >= 1; length /= 2 {
 		for start := 0; start < n; start += 2 * length {
 			m++
@@ -58,7 +60,7 @@ func (w *poly) ntt() {
 
 // inverseNTT is algorithm 42, in place.
 func (w *poly) inverseNTT() {
-	m := n
+	m, zetas := n, zetas()
 	for length := 1; length < n; length *= 2 {
 		for start := 0; start < n; start += 2 * length {
 			m--
