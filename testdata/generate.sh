@@ -186,6 +186,7 @@ mldsa() {
 		put "keys/odd/mldsa65-$form.key" openssl pkey -in keys/mldsa65.key \
 			-provparam "ml-dsa.output_formats=$form"
 	done
+	put keys/odd/mldsa65-encrypted.key openssl pkcs8 -in keys/mldsa65.key -topk8 -passout pass:secret
 }
 # What else OpenSSL writes: the first two with the seed, the others without.
 mldsa_forms='seed-only bare-seed priv-only bare-priv oqskeypair'
