@@ -1,0 +1,106 @@
+package test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"sign-file/internal/testenv"
+)
+
+// mldsaPair is a key of testdata that OpenSSL made.
+func mldsaPair(t *testing.T, size int) keyPair {
+	t.Helper()
+	path, err := filepath.Abs(fmt.Sprintf("../testdata/keys/mldsa%d", size))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keyPair{path + ".key", path + ".x509"}
+}
+
+// largeFile makes a file of 300 MB that takes no room on the disk.
+func largeFile(t *testing.T, path string) string {
+	t.Helper()
+	writeFile(t, path, "", 0o644)
+	if err := os.Truncate(path, 300<<20); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestMLDSAStreams: what is signed is the content itself, which is not held in memory.
+func TestMLDSAStreams(t *testing.T) {
+	dir := t.TempDir()
+	module := largeFile(t, filepath.Join(dir, "large.ko"))
+	pair := mldsaPair(t, 44)
+	const limit = 40 << 10 // KB
+	for _, args := range [][]string{
+		{"-d", "sha512", pair.key, pair.cert, module},
+		{"sign", "-q", "--signed-attributes", "-d", "sha512", pair.key, pair.cert, module},
+		{"digest", "--cert", pair.cert, "--format", "hex", "sha512", module},
+		{"sha512", pair.key, pair.cert, module},
+		{"verify", "--trusted", pair.cert, module},
+	} {
+		cmd := exec.Command(program(t), args...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+		if most := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss; most > limit {
+			t.Errorf("%s: took %d KB of memory, want at most %d", strings.Join(args, " "), most, limit)
+		}
+	}
+}
+
+// TestMLDSARemote signs where the key is, with OpenSSL in the signing service's place.
+func TestMLDSARemote(t *testing.T) {
+	openssl := testenv.NewOpenSSL(t)
+	for _, size := range []int{44, 65, 87} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			dir, pair := t.TempDir(), mldsaPair(t, size)
+			at := func(name string) string { return filepath.Join(dir, name) }
+			unsigned, err := filepath.Abs("../testdata/hello.ko")
+			if err != nil {
+				t.Fatal(err)
+			}
+			verified := func(module string) {
+				t.Helper()
+				mustRun(t, nil, program(t), "verify", "--trusted", pair.cert, module)
+			}
+
+			mu := mustRun(t, nil, program(t), "digest", "--cert", pair.cert, "sha512", unsigned)
+			writeFile(t, at("mu"), mu, 0o644)
+			mustRun(t, nil, openssl, "pkeyutl", "-sign", "-inkey", pair.key, "-pkeyopt", "mu:1", "-in", at("mu"), "-out", at("mu.sig"))
+			mustRun(t, nil, program(t), "attach", "--signature", at("mu.sig"), "--cert", pair.cert, "--hash", "sha512", unsigned, at("mu.ko"))
+			verified(at("mu.ko"))
+
+			mustRun(t, nil, openssl, "pkeyutl", "-sign", "-rawin", "-inkey", pair.key, "-in", unsigned, "-out", at("whole.sig"))
+			mustRun(t, nil, program(t), "attach", "--signature", at("whole.sig"), "--cert", pair.cert, "--hash", "sha512", unsigned, at("whole.ko"))
+			verified(at("whole.ko"))
+
+			writeFile(t, at("sign"), execMu(openssl, pair.key), 0o755)
+			mustRun(t, nil, program(t), "sha512", "exec:"+at("sign"), pair.cert, unsigned, at("exec.ko"))
+			verified(at("exec.ko"))
+
+			out, err := run(t, nil, program(t), "attach", "--signature", at("whole.sig"), "--cert", pair.cert, "--hash", "sha512", at("mu.ko"))
+			if err == nil {
+				t.Errorf("a signature over something else is attached:\n%s", out)
+			}
+		})
+	}
+}
+
+// execMu is the command of docs/remote-signing.md for ML-DSA keys, without xxd.
+func execMu(openssl, key string) string {
+	return fmt.Sprintf(`#!/bin/bash
+read -r what mu
+[ "$what" = mu ] || exit 1
+in=$(mktemp)
+trap 'rm -f "$in"' EXIT
+printf "$(sed 's/../\\x&/g' <<<"$mu")" >"$in"
+%s pkeyutl -sign -inkey %s -pkeyopt mu:1 -in "$in"
+`, openssl, key)
+}
