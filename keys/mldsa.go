@@ -92,7 +92,8 @@ func expandedSize(p mldsa.Parameters) int {
 }
 
 // expandsTo compares tr, the hash of the public key in an expanded one (FIPS 204,
-// algorithm 24), as RFC 9881, section 8.2, has the two parts compared.
+// algorithm 24). That tells two keys apart, which RFC 9881 wants refused; damage
+// elsewhere in the expanded key goes unseen, but also unused.
 func expandsTo(key *mldsa.PrivateKey, expanded []byte) bool {
 	const tr = 64 // behind rho and K, 32 bytes each
 	return bytes.Equal(expanded[64:64+tr], sha3.SumSHAKE256(key.PublicKey().Bytes(), tr))

@@ -78,12 +78,11 @@ func signerID(c *certificate.Certificate, useKeyID bool) (cms.SignerID, error) {
 	return cms.SignerID{SubjectKeyID: c.SubjectKeyID}, nil
 }
 
-// checkAttributes allows signed attributes where a kernel may take them: for other
-// keys never in a module, for ML-DSA with no other hash (EINVAL from
-// software_key_determine_akcipher).
+// checkAttributes allows signed attributes where a kernel may take them in a module:
+// for other keys never, for ML-DSA with no other hash (software_key_determine_akcipher).
 func checkAttributes(public crypto.PublicKey, algorithm *digest.Algorithm) error {
 	if _, ok := public.(*mldsa.PublicKey); !ok {
-		return fmt.Errorf("signed attributes are for ML-DSA keys: no kernel takes them from %s", certificate.KeyName(public))
+		return fmt.Errorf("signed attributes are for ML-DSA keys, not for %s: no kernel takes such a module", certificate.KeyName(public))
 	}
 	if algorithm != digest.SHA512 {
 		return fmt.Errorf("%v can't be used with signed attributes: with ML-DSA, the kernel takes sha512 alone", algorithm)
