@@ -3,6 +3,7 @@ module sign-file
 go 1.26.0
 
 require (
+	filippo.io/mldsa v1.0.0
 	github.com/emmansun/gmsm v0.15.5
 	github.com/klauspost/compress v1.20.3
 	github.com/ulikunitz/xz v0.5.17

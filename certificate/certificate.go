@@ -8,13 +8,13 @@ package certificate
 import (
 	"bytes"
 	"crypto"
-	"crypto/x509"
 	"encoding/asn1"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"slices"
 
+	"filippo.io/mldsa/x509"
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
@@ -167,8 +167,9 @@ func minimalInteger(element []byte) bool {
 	return len(body) == 1 || !(body[0] == 0 && body[1] < 0x80 || body[0] == 0xff && body[1] >= 0x80)
 }
 
-// PublicKey returns the subject's key: *rsa.PublicKey, *ecdsa.PublicKey, or
-// another type of crypto/x509 that no signature here is made with.
+// PublicKey returns the subject's key: *rsa.PublicKey, *ecdsa.PublicKey,
+// *mldsa.PublicKey, or another type of crypto/x509 that no signature here is made
+// with.
 func (c *Certificate) PublicKey() (crypto.PublicKey, error) {
 	if c.publicKeyErr != nil {
 		return nil, fmt.Errorf("public key of the certificate: %w", c.publicKeyErr)

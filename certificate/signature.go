@@ -7,16 +7,30 @@ import (
 	"crypto/rsa"
 	"errors"
 	"fmt"
+	"hash"
 	"math/big"
 
+	"filippo.io/mldsa"
+
 	"sign-file/digest"
+	"sign-file/internal/fips204"
 )
 
 // ErrSignature says that a signature is not the certificate's over this digest.
 var ErrSignature = errors.New("the signature does not match the data")
 
-// CheckSignature verifies a signature value, RSA PKCS#1 v1.5 or ECDSA in DER,
-// over a digest that the named algorithm made. The error is ErrSignature where
+// NewHash returns the hash that what is signed goes through: that of the algorithm,
+// but for ML-DSA keys, which hash in their own way, whatever algorithm the message
+// names. Its sum is mu then.
+func (c *Certificate) NewHash(algorithm *digest.Algorithm) hash.Hash {
+	if key, ok := c.publicKey.(*mldsa.PublicKey); ok {
+		return fips204.NewMu(key)
+	}
+	return algorithm.New()
+}
+
+// CheckSignature verifies a signature value, RSA PKCS#1 v1.5, ECDSA in DER or
+// ML-DSA, over a sum that NewHash's hash made. The error is ErrSignature where
 // the key is one that signs, and says so where it is not.
 func (c *Certificate) CheckSignature(algorithm *digest.Algorithm, sum, signature []byte) error {
 	key, err := c.PublicKey()
@@ -28,6 +42,11 @@ func (c *Certificate) CheckSignature(algorithm *digest.Algorithm, sum, signature
 		return checkRSA(key, algorithm.DigestInfo(sum), signature)
 	case *ecdsa.PublicKey:
 		if !ecdsa.VerifyASN1(key, sum, signature) {
+			return ErrSignature
+		}
+		return nil
+	case *mldsa.PublicKey:
+		if !fips204.VerifyMu(key, sum, signature) {
 			return ErrSignature
 		}
 		return nil
@@ -57,13 +76,15 @@ func checkRSA(key *rsa.PublicKey, digestInfo, signature []byte) error {
 	return nil
 }
 
-// KeyName names a public key for people: RSA-4096, ECDSA P-384, Ed25519.
+// KeyName names a public key for people: RSA-4096, ECDSA P-384, ML-DSA-65.
 func KeyName(key crypto.PublicKey) string {
 	switch key := key.(type) {
 	case *rsa.PublicKey:
 		return fmt.Sprintf("RSA-%d", key.N.BitLen())
 	case *ecdsa.PublicKey:
 		return "ECDSA " + key.Curve.Params().Name
+	case *mldsa.PublicKey:
+		return key.Parameters().String()
 	}
 	return fmt.Sprintf("%T", key)
 }

@@ -10,6 +10,28 @@ import (
 	"sign-file/verdict"
 )
 
+// SignedAttributes returns the attributes that OpenSSL signs where nothing else is
+// asked for (RFC 5652, section 11): the content's type, which is OIDData here, and
+// its digest.
+func SignedAttributes(digest []byte) []byte {
+	attribute := func(oid asn1.ObjectIdentifier, value cryptobyte.BuilderContinuation) cryptobyte.BuilderContinuation {
+		return func(b *cryptobyte.Builder) { // Attribute ::= SEQUENCE {
+			b.AddASN1ObjectIdentifier(oid) // attrType OBJECT IDENTIFIER,
+			b.AddASN1(cbasn1.SET, value)   // attrValues SET OF }
+		}
+	}
+	var b cryptobyte.Builder
+	b.AddASN1(tag0Constructed, func(b *cryptobyte.Builder) { // in DER's order: the shorter one first
+		b.AddASN1(cbasn1.SEQUENCE, attribute(oidContentType, func(b *cryptobyte.Builder) {
+			b.AddASN1ObjectIdentifier(OIDData)
+		}))
+		b.AddASN1(cbasn1.SEQUENCE, attribute(oidMessageDigest, func(b *cryptobyte.Builder) {
+			b.AddASN1OctetString(digest)
+		}))
+	})
+	return b.BytesOrPanic()
+}
+
 // SignedBytes returns what a signature over signed attributes covers: their
 // DER with the SET tag in place of [0] (RFC 5652, section 5.4).
 func (s *Signer) SignedBytes() []byte {

@@ -94,24 +94,18 @@ func (a AlgorithmIdentifier) HasAbsentOrNullParameters() bool {
 
 // New returns the message that sign-file writes: one signer, no certificates,
 // and the version that goes with the way the signer is named.
-func New(id SignerID, digest, algorithm AlgorithmIdentifier, signature []byte) *SignedData {
-	version := 1
-	if id.ByKeyID() {
-		version = 3
+func New(signer Signer) *SignedData {
+	signer.Version = 1
+	if signer.ID.ByKeyID() {
+		signer.Version = 3
 	}
 	var algorithms cryptobyte.Builder
-	digest.add(&algorithms)
+	signer.Digest.add(&algorithms)
 	return &SignedData{
-		Version:          version,
+		Version:          signer.Version,
 		DigestAlgorithms: algorithms.BytesOrPanic(),
 		ContentType:      OIDData,
-		Signers: []Signer{{
-			Version:   version,
-			ID:        id,
-			Digest:    digest,
-			Algorithm: algorithm,
-			Signature: signature,
-		}},
+		Signers:          []Signer{signer},
 	}
 }
 

@@ -160,7 +160,7 @@ func (c *Content) sum(h *hash) ([]byte, error) {
 		return h.sum(nil)
 	}
 	w := h.algorithm.New()
-	if err := copyAll(w, io.NewSectionReader(c.data, 0, c.data.Size())); err != nil {
+	if err := c.write(w); err != nil {
 		return nil, err
 	}
 	if c.sums == nil {
@@ -168,6 +168,10 @@ func (c *Content) sum(h *hash) ([]byte, error) {
 	}
 	c.sums[h] = w.Sum(nil)
 	return c.sums[h], nil
+}
+
+func (c *Content) write(w io.Writer) error {
+	return copyAll(w, io.NewSectionReader(c.data, 0, c.data.Size()))
 }
 
 // buffers are shared: a tree of modules has thousands of small files.

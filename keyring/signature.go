@@ -6,19 +6,22 @@ import (
 	"crypto/elliptic"
 	"errors"
 	"fmt"
+	"io"
 	"math/big"
 	"slices"
 	"syscall"
 
+	"sign-file/certificate"
 	"sign-file/verdict"
 )
 
 // publicKey is a certificate's key, by the kernel's name of it, and as far as it
 // can be read. What is wrong with it the kernel finds out when it uses it.
 type publicKey struct {
-	kind  keyKind
-	curve string // OID
-	raw   []byte // the BIT STRING without its first octet
+	kind        keyKind
+	curve       string // OID
+	raw         []byte // the BIT STRING without its first octet
+	certificate []byte // DER
 }
 
 // noteKey is x509_extract_key_data.
@@ -63,13 +66,20 @@ type signature struct {
 	kind  keyKind
 	hash  *hash
 	value []byte
-	// sum gives the digest of what is signed.
-	sum func() ([]byte, error)
+	// sum gives the digest of what is signed, and write what is signed itself.
+	sum   func() ([]byte, error)
+	write func(io.Writer) error
+	// direct: ML-DSA signs what is signed as it is, whatever the hash is called.
+	direct bool
 }
 
 // over says what is signed.
 func (s *signature) over(data []byte) {
 	s.sum = func() ([]byte, error) { return s.hash.sum(data) }
+	s.write = func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	}
 }
 
 // sum hashes in memory.
@@ -101,9 +111,7 @@ func (k *Kernel) verifySignature(key *publicKey, s *signature) error {
 	case kindECDSA:
 		return k.verifyECDSA(key, s)
 	case kindMLDSA:
-		if !k.finds(k.hasMLDSA) {
-			return verdict.Refuse(syscall.ENOENT, verifyFunction, "kernel %s is built without ML-DSA, as Debian's are (--config names another build)", k.Name)
-		}
+		return k.verifyMLDSA(key, s)
 	}
 	return fmt.Errorf("%s signatures are not verified here", key.kind)
 }
@@ -194,6 +202,31 @@ func (k *Kernel) rsaSize(bits int) bool {
 		return !k.FIPS
 	}
 	return false
+}
+
+// verifyMLDSA is that of crypto/mldsa.c. Signed attributes go with SHA-512 alone.
+func (k *Kernel) verifyMLDSA(key *publicKey, s *signature) error {
+	if s.hash != nil && !s.direct && s.hash.oid != oidSHA512 {
+		return verdict.Refuse(syscall.EINVAL, "software_key_determine_akcipher", "ML-DSA with signed attributes goes with sha512 alone, not with %s", s.hash.name)
+	}
+	if !k.finds(k.hasMLDSA) {
+		return verdict.Refuse(syscall.ENOENT, verifyFunction, "kernel %s is built without ML-DSA, as Debian's are (--config names another build)", k.Name)
+	}
+	c, err := certificate.Parse(key.certificate)
+	if err != nil {
+		return err
+	}
+	if _, err := c.PublicKey(); err != nil {
+		return verdict.Refuse(syscall.EINVAL, verifyFunction, "%v", err)
+	}
+	h := c.NewHash(nil)
+	if err := s.write(h); err != nil {
+		return err
+	}
+	if err := c.CheckSignature(nil, h.Sum(nil), s.value); err != nil {
+		return errMismatch
+	}
+	return nil
 }
 
 // verifyECDSA is ecdsa_verify; the digest is cut to the curve's size.

@@ -111,6 +111,7 @@ func (s *signerInfo) verify(k *Kernel, m *message, content *Content) error {
 func (s *signerInfo) digest(k *Kernel, content *Content) error {
 	const where = "pkcs7_digest"
 	if s.kind == kindMLDSA && s.attributes == nil {
+		s.write, s.direct = content.write, true
 		return nil
 	}
 	if !k.has(s.hash) {

@@ -64,6 +64,7 @@ func (k *Kernel) parseCertificate(der []byte, blacklist blacklist) (*x509, error
 	}
 	c := p.x509
 	c.signature.over(c.tbs)
+	c.key.certificate = c.raw
 	// MD4 is the kernel's misnomer for MD5, and pkcs1pad knows no MD4.
 	h := c.signature.hash
 	c.unverifiable = h != nil && (!k.has(h) || h.oid == oidMD4)

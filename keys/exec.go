@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"filippo.io/mldsa/mldsacrypto"
+
 	"sign-file/digest"
 )
 
@@ -22,8 +24,9 @@ const execTimeout = 2 * time.Minute
 const maxExecOutput = 64 << 10
 
 // execKey is a key that a command signs with. The command gets one line on its
-// standard input, "<hash> <digest in hex>", and writes the bare signature value to
-// standard output: RSA PKCS#1 v1.5, or ECDSA in DER. No shell is involved.
+// standard input, "<hash> <digest in hex>" or, for ML-DSA, "mu <mu in hex>", and
+// writes the bare signature value to standard output: RSA PKCS#1 v1.5, ECDSA in DER,
+// or ML-DSA. No shell is involved.
 type execKey struct {
 	ctx     context.Context
 	command []string
@@ -46,21 +49,18 @@ func (k *execKey) Public() crypto.PublicKey { return nil }
 func (k *execKey) Close() error { return nil }
 
 func (k *execKey) Sign(_ io.Reader, toSign []byte, opts crypto.SignerOpts) ([]byte, error) {
-	algorithm, sum := digest.ByHash(opts.HashFunc()), toSign
-	if algorithm == nil {
-		var err error
-		if algorithm, sum, err = digest.ParseDigestInfo(toSign); err != nil {
-			return nil, err
-		}
+	line, err := execLine(toSign, opts.HashFunc())
+	if err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(k.ctx, execTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, k.command[0], k.command[1:]...)
 	cmd.WaitDelay = time.Second // for a grandchild that keeps the pipes open
 	var out, errs bounded
-	cmd.Stdin = strings.NewReader(fmt.Sprintf("%v %x\n", algorithm, sum))
+	cmd.Stdin = strings.NewReader(line)
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	err := cmd.Run()
+	err = cmd.Run()
 	if ctx.Err() == context.DeadlineExceeded {
 		err = fmt.Errorf("no answer within %v", execTimeout)
 	}
@@ -71,6 +71,21 @@ func (k *execKey) Sign(_ io.Reader, toSign []byte, opts crypto.SignerOpts) ([]by
 		return nil, fmt.Errorf("%s: wrote no signature, or one of more than %d bytes%s", k.command[0], maxExecOutput, errs.quote())
 	}
 	return out.kept.Bytes(), nil
+}
+
+// execLine is what the command is told of what it shall sign.
+func execLine(toSign []byte, hash crypto.Hash) (string, error) {
+	if hash == mldsacrypto.MLDSAMu {
+		return fmt.Sprintf("mu %x\n", toSign), nil
+	}
+	algorithm, sum := digest.ByHash(hash), toSign
+	if algorithm == nil {
+		var err error
+		if algorithm, sum, err = digest.ParseDigestInfo(toSign); err != nil {
+			return "", err
+		}
+	}
+	return fmt.Sprintf("%v %x\n", algorithm, sum), nil
 }
 
 // bounded keeps the beginning of what a command writes, and lets it write on. It

@@ -16,6 +16,8 @@ import (
 
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
+
+	"sign-file/internal/fips204"
 )
 
 // maxFileSize bounds what is read as a key file, in bytes. Bags of keys and
@@ -129,8 +131,10 @@ func parseDER(data []byte, pin PINFunc) (crypto.Signer, error) {
 	return parsePKCS8(data)
 }
 
+const verifiable = "the kernel verifies RSA, ECDSA and ML-DSA"
+
 var (
-	errDSA = errors.New("a DSA key; the kernel verifies RSA and ECDSA")
+	errDSA = errors.New("a DSA key; " + verifiable)
 	errPSS = errors.New("an RSA-PSS key; module signatures are PKCS#1 v1.5, which such a key must not make (use a plain RSA key)")
 )
 
@@ -139,8 +143,8 @@ var (
 var refused = map[string]error{
 	"1.2.840.113549.1.1.10": errPSS,
 	"1.2.840.10040.4.1":     errDSA,
-	"1.3.101.112":           errors.New("an Ed25519 key; the kernel verifies RSA and ECDSA"),
-	"1.3.101.113":           errors.New("an Ed448 key; the kernel verifies RSA and ECDSA"),
+	"1.3.101.112":           errors.New("an Ed25519 key; " + verifiable),
+	"1.3.101.113":           errors.New("an Ed448 key; " + verifiable),
 }
 
 func parsePKCS8(der []byte) (crypto.Signer, error) {
@@ -150,6 +154,9 @@ func parsePKCS8(der []byte) (crypto.Signer, error) {
 	}
 	if err := refused[oid.String()]; err != nil {
 		return nil, err
+	}
+	if parameters, ok := fips204.ByOID(oid); ok {
+		return parseMLDSA(der, parameters)
 	}
 	key, err := x509.ParsePKCS8PrivateKey(der)
 	return usable(key, err)
@@ -179,7 +186,7 @@ func usable[K any](key K, err error) (crypto.Signer, error) {
 	case *ecdsa.PrivateKey:
 		return key, nil
 	}
-	return nil, fmt.Errorf("a key of type %T; the kernel verifies RSA and ECDSA", key)
+	return nil, fmt.Errorf("a key of type %T; %s", key, verifiable)
 }
 
 // trimX509 puts an error of crypto/x509 into this package's style.

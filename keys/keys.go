@@ -16,8 +16,9 @@ import (
 //
 // RSA keys are asked to sign a complete DigestInfo with crypto.Hash(0) as the
 // option: the one form in which every kind of source signs every hash right.
-// ECDSA keys are asked to sign a digest. Public is nil where only the certificate
-// can tell.
+// ECDSA keys are asked to sign a digest. ML-DSA keys are asked to sign mu, 64 bytes
+// that stand for a message of any length, with mldsacrypto.MLDSAMu as the option.
+// Public is nil where only the certificate can tell.
 type Key interface {
 	crypto.Signer
 	io.Closer

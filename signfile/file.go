@@ -73,7 +73,7 @@ func (s *Signer) PrepareFile(ctx context.Context, module *os.File, out Output) (
 }
 
 func (s *Signer) run(ctx context.Context, job *job, pending *Pending, message string) error {
-	h := s.options.Digest.New()
+	h := s.newHash()
 	if err := job.read(ctx, h); err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (s *Signer) run(ctx context.Context, job *job, pending *Pending, message st
 		}
 		pending.files = append(pending.files, p7s)
 	}
-	again := s.options.Digest.New()
+	again := s.newHash()
 	if err := job.writeDirect(ctx, again); err != nil {
 		return err
 	}

@@ -9,33 +9,39 @@ import (
 	"crypto/rsa"
 	"errors"
 	"fmt"
+	"hash"
+
+	"filippo.io/mldsa"
+	"filippo.io/mldsa/mldsacrypto"
 
 	"sign-file/certificate"
 	"sign-file/cms"
 	"sign-file/digest"
+	"sign-file/internal/fips204"
 )
 
 // Options say how to sign.
 type Options struct {
 	// Key signs what package keys describes: a DigestInfo with crypto.Hash(0)
-	// for RSA, a digest for ECDSA. Its Public may be nil where the key itself
-	// can't tell: then it is taken to be the certificate's.
+	// for RSA, a digest for ECDSA, mu for ML-DSA. Its Public may be nil where the
+	// key itself can't tell: then it is taken to be the certificate's.
 	Key         crypto.Signer
 	Certificate *certificate.Certificate
 	Digest      *digest.Algorithm
 	// UseKeyID names the signer by the certificate's subject key identifier
 	// instead of issuer and serial number (sign-file -k).
 	UseKeyID bool
+	// SignedAttributes has an ML-DSA key sign the content's digest, among other
+	// attributes, instead of the content: what sign-file makes with OpenSSL 3.5.
+	SignedAttributes bool
 }
 
 // Signer signs any number of files with one key. It may be used by several
 // goroutines at once if its key may.
 type Signer struct {
-	options   Options
-	id        cms.SignerID
-	digest    cms.AlgorithmIdentifier
-	algorithm cms.AlgorithmIdentifier
-	rsa       bool
+	options Options
+	public  crypto.PublicKey
+	info    cms.Signer // but for what differs from file to file
 }
 
 // NewSigner checks that key, certificate and hash go together.
@@ -48,29 +54,40 @@ func NewSigner(o Options) (*Signer, error) {
 		return nil, fmt.Errorf("the private key (%s) does not belong to the certificate (%s)",
 			certificate.KeyName(own), certificate.KeyName(public))
 	}
-	s := &Signer{options: o, digest: digestIdentifier(o.Digest)}
-	switch public.(type) {
-	case *rsa.PublicKey:
-		s.rsa = true
-		// RFC 3370, section 3.2, whatever the hash: sha256WithRSAEncryption
-		// and its like are refused by the kernel.
-		s.algorithm = cms.WithNull(cms.OIDRSA)
-	case *ecdsa.PublicKey:
-		if o.Digest.ECDSA() == nil {
-			return nil, fmt.Errorf("%v can't be used with an ECDSA key (use sha256, sha384 or sha512)", o.Digest)
-		}
-		s.algorithm = cms.AlgorithmIdentifier{OID: o.Digest.ECDSA()}
-	default:
-		return nil, fmt.Errorf("%s keys do not sign modules", certificate.KeyName(public))
+	s := &Signer{options: o, public: public}
+	s.info.Digest = digestIdentifier(o.Digest)
+	if s.info.Algorithm, err = signatureIdentifier(public, o.Digest); err != nil {
+		return nil, err
 	}
-	s.id = cms.SignerID{Issuer: o.Certificate.Issuer, Serial: o.Certificate.Serial}
-	if o.UseKeyID {
-		if o.Certificate.SubjectKeyID == nil {
-			return nil, errors.New("the certificate has no subject key identifier, which -k names the signer by")
-		}
-		s.id = cms.SignerID{SubjectKeyID: o.Certificate.SubjectKeyID}
+	if s.info.ID, err = signerID(o.Certificate, o.UseKeyID); err != nil {
+		return nil, err
 	}
-	return s, nil
+	if o.SignedAttributes {
+		err = checkAttributes(public, o.Digest)
+	}
+	return s, err
+}
+
+func signerID(c *certificate.Certificate, useKeyID bool) (cms.SignerID, error) {
+	switch {
+	case !useKeyID:
+		return cms.SignerID{Issuer: c.Issuer, Serial: c.Serial}, nil
+	case c.SubjectKeyID == nil:
+		return cms.SignerID{}, errors.New("the certificate has no subject key identifier, which -k names the signer by")
+	}
+	return cms.SignerID{SubjectKeyID: c.SubjectKeyID}, nil
+}
+
+// checkAttributes allows signed attributes where a kernel may take them in a module:
+// for other keys never, for ML-DSA with no other hash (software_key_determine_akcipher).
+func checkAttributes(public crypto.PublicKey, algorithm *digest.Algorithm) error {
+	if _, ok := public.(*mldsa.PublicKey); !ok {
+		return fmt.Errorf("signed attributes are for ML-DSA keys, not for %s: no kernel takes such a module", certificate.KeyName(public))
+	}
+	if algorithm != digest.SHA512 {
+		return fmt.Errorf("%v can't be used with signed attributes: with ML-DSA, the kernel takes sha512 alone", algorithm)
+	}
+	return nil
 }
 
 func samePublicKey(a, b crypto.PublicKey) bool {
@@ -85,20 +102,68 @@ func digestIdentifier(a *digest.Algorithm) cms.AlgorithmIdentifier {
 	return cms.AlgorithmIdentifier{OID: a.OID()}
 }
 
-// Message signs a digest of the content and returns the PKCS#7 message, DER:
+// signatureIdentifier is the signatureAlgorithm of a SignerInfo.
+func signatureIdentifier(public crypto.PublicKey, algorithm *digest.Algorithm) (cms.AlgorithmIdentifier, error) {
+	switch key := public.(type) {
+	case *rsa.PublicKey:
+		// RFC 3370, section 3.2, whatever the hash: sha256WithRSAEncryption
+		// and its like are refused by the kernel.
+		return cms.WithNull(cms.OIDRSA), nil
+	case *ecdsa.PublicKey:
+		if algorithm.ECDSA() == nil {
+			return cms.AlgorithmIdentifier{}, fmt.Errorf("%v can't be used with an ECDSA key (use sha256, sha384 or sha512)", algorithm)
+		}
+		return cms.AlgorithmIdentifier{OID: algorithm.ECDSA()}, nil
+	case *mldsa.PublicKey:
+		return cms.AlgorithmIdentifier{OID: fips204.OID(key.Parameters())}, nil
+	}
+	return cms.AlgorithmIdentifier{}, fmt.Errorf("%s keys do not sign modules", certificate.KeyName(public))
+}
+
+// newHash returns the hash that content goes through on its way to Message.
+func (s *Signer) newHash() hash.Hash {
+	if s.options.SignedAttributes {
+		return s.options.Digest.New()
+	}
+	return s.options.Certificate.NewHash(s.options.Digest)
+}
+
+// Message signs the sum of the content and returns the PKCS#7 message, DER:
 // what sign-file -d writes. The signature is checked against the certificate
 // first, so that a key that errs silently ends in an error.
 func (s *Signer) Message(sum []byte) ([]byte, error) {
-	toSign, hash := sum, s.options.Digest.Hash()
-	if s.rsa {
-		toSign, hash = s.options.Digest.DigestInfo(sum), 0
-	}
-	signature, err := s.options.Key.Sign(rand.Reader, toSign, hash)
-	if err != nil {
+	info, sum := s.cover(sum)
+	var err error
+	if info.Signature, err = s.sign(sum); err != nil {
 		return nil, fmt.Errorf("signing: %w", err)
 	}
-	if err := s.options.Certificate.CheckSignature(s.options.Digest, sum, signature); err != nil {
+	if err := s.options.Certificate.CheckSignature(s.options.Digest, sum, info.Signature); err != nil {
 		return nil, fmt.Errorf("the certificate does not verify the signature, so nothing was written: %w", err)
 	}
-	return cms.New(s.id, s.digest, s.algorithm, signature).Marshal()
+	return cms.New(info).Marshal()
+}
+
+// cover returns a signer that lacks its signature, and the sum of what that covers:
+// the content's, or that of the signed attributes.
+func (s *Signer) cover(sum []byte) (cms.Signer, []byte) {
+	info := s.info
+	if s.options.SignedAttributes {
+		info.SignedAttributes = cms.SignedAttributes(sum)
+		h := s.options.Certificate.NewHash(s.options.Digest)
+		h.Write(info.SignedBytes())
+		sum = h.Sum(nil)
+	}
+	return info, sum
+}
+
+// sign has the key sign a sum, in the form that package keys describes.
+func (s *Signer) sign(sum []byte) ([]byte, error) {
+	toSign, hash := sum, s.options.Digest.Hash()
+	switch s.public.(type) {
+	case *rsa.PublicKey:
+		toSign, hash = s.options.Digest.DigestInfo(sum), 0
+	case *mldsa.PublicKey:
+		hash = mldsacrypto.MLDSAMu
+	}
+	return s.options.Key.Sign(rand.Reader, toSign, hash)
 }

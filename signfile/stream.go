@@ -21,7 +21,7 @@ func bufferFor(size int64) int {
 // Sign copies a module from src to dst and appends its signature. When it fails
 // dst has a part of the module, or all of it, and no signature.
 func (s *Signer) Sign(ctx context.Context, dst io.Writer, src io.Reader) error {
-	h := s.options.Digest.New()
+	h := s.newHash()
 	if _, err := pour(ctx, src, bufferSize, h, dst); err != nil {
 		return err
 	}
@@ -34,11 +34,22 @@ func (s *Signer) Sign(ctx context.Context, dst io.Writer, src io.Reader) error {
 
 // Detach reads a module and returns its signature alone.
 func (s *Signer) Detach(ctx context.Context, src io.Reader) ([]byte, error) {
-	h := s.options.Digest.New()
+	h := s.newHash()
 	if _, err := pour(ctx, src, bufferSize, h); err != nil {
 		return nil, err
 	}
 	return s.Message(h.Sum(nil))
+}
+
+// Digest reads a module and returns the sum that the key signs: a digest of the
+// module, for ML-DSA mu.
+func (s *Signer) Digest(ctx context.Context, src io.Reader) ([]byte, error) {
+	h := s.newHash()
+	if _, err := pour(ctx, src, bufferSize, h); err != nil {
+		return nil, err
+	}
+	_, sum := s.cover(h.Sum(nil))
+	return sum, nil
 }
 
 // Append returns message followed by its trailer: all that a signed module has

@@ -140,14 +140,20 @@ authorityKeyIdentifier=keyid
 // protection is how the private key is stored: "-nodes", or "-passout" and its value.
 func newKeyPair(t *testing.T, dir string, protection ...string) keyPair {
 	t.Helper()
+	return newKeyPairBy(t, "openssl", dir, protection...)
+}
+
+// newKeyPairBy is newKeyPair with a certain openssl, and more of req's options.
+func newKeyPairBy(t *testing.T, openssl, dir string, options ...string) keyPair {
+	t.Helper()
 	config := filepath.Join(dir, "x509.genkey")
 	pair := keyPair{filepath.Join(dir, "signing_key.pem"), filepath.Join(dir, "signing_key.x509")}
 	writeFile(t, config, genkey, 0o644)
 	req := []string{"req", "-new", "-utf8", "-sha256", "-days", "36500", "-batch", "-x509",
 		"-config", config, "-outform", "PEM", "-out", pair.key, "-keyout", pair.key}
-	mustRun(t, nil, "openssl", append(req, protection...)...)
+	mustRun(t, nil, openssl, append(req, options...)...)
 	// scripts/extract-cert does this in a kernel build.
-	mustRun(t, nil, "openssl", "x509", "-in", pair.key, "-outform", "DER", "-out", pair.cert)
+	mustRun(t, nil, openssl, "x509", "-in", pair.key, "-outform", "DER", "-out", pair.cert)
 	return pair
 }
 

@@ -4,8 +4,8 @@
 # go with it; `generate.sh module` makes hello.ko and sees to that.
 #
 # Needs Debian 12 with openssl and linux-kbuild-6.1; `module` needs gcc, make and
-# linux-headers-amd64 too. What OpenSSL 3.0 cannot sign is left to Debian 13's
-# sign-file, fetched from this machine's Debian mirror and run without installing.
+# linux-headers-amd64 too, sign-file with OpenSSL 4 needs gcc. What OpenSSL 3.0 cannot
+# sign is left to newer Debians' sign-file and openssl, run without installing them.
 set -eu
 cd "$(dirname "$0")"
 umask 022
@@ -67,6 +67,52 @@ allow_list() {
 }
 put value.bin allow_list
 
+### The systems that sign-file and openssl are taken from ######################
+
+# debian12 TOOL ARGUMENT...: sign-file or openssl as this machine has them.
+debian12() {
+	local tool=$1
+	shift
+	case $tool in
+	sign-file) /usr/lib/linux-kbuild-6.1/scripts/sign-file "$@" ;;
+	openssl) command openssl "$@" ;;
+	esac
+}
+
+# debian13 TOOL ARGUMENT...: the same from Debian 13, on its own C library.
+debian13() {
+	local tool=$1
+	shift
+	../tools/debian-tools "$tmp/debian13" trixie,trixie-backports
+	"$tmp/debian13/bin/$tool" "$@"
+}
+
+# openssl4 TOOL ARGUMENT...: OpenSSL 4, and a sign-file that is built with it, for no
+# Debian has one yet.
+openssl4() {
+	local tool=$1
+	shift
+	../tools/debian-tools "$tmp/openssl4" sid,experimental libssl-dev $linux_source
+	[ -d "$tmp/openssl4/linux" ] || build_sign_file "$tmp/openssl4" >&2
+	"$tmp/openssl4/bin/$tool" "$@"
+}
+
+linux_source=linux-source-7.3
+
+# build_sign_file DIR: in the place of the one that is linked with OpenSSL 3.
+build_sign_file() {
+	local root=$1/root lib
+	lib=$(echo "$root"/usr/lib/*-linux-gnu)
+	mkdir "$1/linux"
+	tar -C "$1/linux" --strip-components 1 -xf "$root/usr/src/$linux_source.tar.xz" \
+		$linux_source/scripts $linux_source/include/uapi
+	# The C library of this machine is older than the one that libcrypto wants.
+	gcc -Wno-cpp -o "$(echo "$root"/usr/lib/linux-kbuild-*/scripts/sign-file)" \
+		-I "$root/usr/include" -I "$root/usr/include/${lib##*/}" \
+		-I "$1/linux/include/uapi" -I "$1/linux/scripts" "$1/linux/scripts/sign-file.c" \
+		-L "$lib" -lcrypto -Wl,--allow-shlib-undefined
+}
+
 ### Keys and certificates ######################################################
 
 # private_key ALGORITHM [OPTION...]: a new key in PKCS#8.
@@ -126,6 +172,25 @@ for bits in 224 256 384 521; do
 	put keys/p$bits.key ec_key P-$bits
 	pair keys/p$bits
 done
+
+# mldsa: ML-DSA keys, which this machine's openssl does not know.
+mldsa() {
+	local size form
+	# shellcheck disable=SC2317 # private_key and pair call it
+	openssl() { debian13 openssl "$@"; }
+	for size in 44 65 87; do
+		put keys/mldsa$size.key private_key ML-DSA-$size
+		pair keys/mldsa$size
+	done
+	for form in $mldsa_forms; do
+		put "keys/odd/mldsa65-$form.key" openssl pkey -in keys/mldsa65.key \
+			-provparam "ml-dsa.output_formats=$form"
+	done
+	put keys/odd/mldsa65-encrypted.key openssl pkcs8 -in keys/mldsa65.key -topk8 -passout pass:secret
+}
+# What else OpenSSL writes: the first two with the seed, the others without.
+mldsa_forms='seed-only bare-seed priv-only bare-priv oqskeypair'
+(mldsa)
 
 ### Odd ones ###################################################################
 # README.md says what each of them is. They borrow the keys from above.
@@ -278,85 +343,38 @@ rsa_hashes='sha1 sha224 sha256 sha384 sha512 sha512-224 sha512-256
 ec_hashes='sha1 sha224 sha256 sha384 sha512'
 ec_hashes_new='sha3-224 sha3-256 sha3-384 sha3-512'
 
-# debian12 TOOL ARGUMENT...: sign-file or openssl as this machine has them.
-debian12() {
-	local tool=$1
-	shift
-	case $tool in
-	sign-file) /usr/lib/linux-kbuild-6.1/scripts/sign-file "$@" ;;
-	openssl) openssl "$@" ;;
-	esac
-}
-
-# debian13 TOOL ARGUMENT...: the same from Debian 13, on its own C library.
-debian13() {
-	local tool=$1 root=$tmp/debian13/root loader
-	shift
-	[ -d "$root" ] || fetch_debian13 >&2
-	case $tool in
-	sign-file) tool=$(echo "$root"/usr/lib/linux-kbuild-*/scripts/sign-file) ;;
-	openssl) tool=$root/usr/bin/openssl ;;
-	esac
-	loader=$(echo "$root"/usr/lib/*/ld-linux-*.so.2)
-	"$loader" --library-path "${loader%/*}" "$tool" "$@"
-}
-
-fetch_debian13() {
-	local apt=$tmp/debian13/apt mirror kbuild package
-	mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
-	# shellcheck disable=SC2016 # the names are apt's, not the shell's
-	mirror=$(apt-get indextargets --format '$(ORIGIN) $(LABEL) $(REPO_URI)' 'Created-By: Packages' |
-		sed -n '/^Debian Debian /{s///p;q;}')
-	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" >"$apt/sources.list"
-	cat >"$apt/apt.conf" <<-EOF
-	Dir::Etc::sourcelist "$apt/sources.list";
-	Dir::Etc::sourceparts "-";
-	Dir::State::lists "$apt/lists";
-	Dir::State::status "/dev/null";
-	Dir::Cache "$apt/cache";
-	APT::Sandbox::User "root";
-	EOF
-	(
-		export APT_CONFIG=$apt/apt.conf
-		cd "$apt"
-		apt-get update
-		kbuild=$(apt-cache search --names-only '^linux-kbuild-' | cut -d' ' -f1 | sort -V | tail -n 1)
-		apt-get download "$kbuild" libssl3t64 openssl libc6 zlib1g libzstd1
-		mkdir ../root
-		for package in *.deb; do
-			dpkg-deb -x "$package" ../root
-		done
-	)
-}
-
 # origin SYSTEM FILE: writes down in SOURCES what made FILE.
 origin() {
-	local system=$1 file=$2 debs=$tmp/debian13/apt kbuild libssl
+	local system=$1 file=$2 kbuild libssl
 	case $system in
 	debian12)
 		kbuild=$(dpkg-query -W linux-kbuild-6.1)
 		libssl=$(dpkg-query -W libssl3)
 		;;
 	debian13)
-		kbuild=$(dpkg-deb -W "$debs"/linux-kbuild-*.deb)
-		libssl=$(dpkg-deb -W "$debs"/libssl3t64_*.deb)
+		kbuild=$(dpkg-deb -W "$tmp"/debian13/linux-kbuild-*.deb)
+		libssl=$(dpkg-deb -W "$tmp"/debian13/libssl3t64_*.deb)
+		;;
+	openssl4)
+		kbuild=$(dpkg-deb -W "$tmp"/openssl4/linux-source-*.deb)
+		libssl=$(dpkg-deb -W "$tmp"/openssl4/libssl4_*.deb)
 		;;
 	esac
 	touch golden/SOURCES
 	{
 		awk -v file="$file" '$1 != file' golden/SOURCES
 		# shellcheck disable=SC2086 # one word for each column
-		printf '%-30s %-27s %-10s %-13s %s\n' "$file" $kbuild $libssl
+		printf '%-35s %-25s %-16s %-13s %s\n' "$file" $kbuild $libssl
 	} | sort >"$tmp/SOURCES"
 	mv "$tmp/SOURCES" golden/SOURCES
 }
 
-# detached SYSTEM KEY CERTIFICATE HASH: the two signatures, the second one with
-# -k, each of them held against the module before it is kept.
+# detached SYSTEM KEY CERTIFICATE HASH [SUFFIX]: the two signatures, the second one
+# with -k, each of them held against the module before it is kept.
 detached() {
-	local system=$1 key=$2 certificate=$3 hash=$4 option file
+	local system=$1 key=$2 certificate=$3 hash=$4 suffix=${5-} option file
 	for option in '' k; do
-		file=${certificate##*/}-$hash${option:+-$option}.p7s
+		file=${certificate##*/}-$hash$suffix${option:+-$option}.p7s
 		[ ! -e "golden/$file" ] || continue
 		cp hello.ko "$tmp/hello.ko"
 		"$system" sign-file -d$option "$hash" "$key" "$certificate.pem" "$tmp/hello.ko"
@@ -368,15 +386,15 @@ detached() {
 	done
 }
 
-# signed FILE MODULE OPTIONS KEY HASH: MODULE signed in place.
+# signed FILE MODULE OPTIONS KEY HASH [SYSTEM]: MODULE signed in place.
 signed() {
-	local file=$1 module=$2 options=$3 key=$4 hash=$5
+	local file=$1 module=$2 options=$3 key=$4 hash=$5 system=${6-debian12}
 	[ ! -e "golden/$file" ] || return 0
 	cp "$module" "$tmp/hello.ko"
 	# shellcheck disable=SC2086 # no options are no argument
-	debian12 sign-file $options "$hash" "keys/$key.key" "keys/$key.pem" "$tmp/hello.ko"
+	"$system" sign-file $options "$hash" "keys/$key.key" "keys/$key.pem" "$tmp/hello.ko"
 	mv "$tmp/hello.ko" "golden/$file"
-	origin debian12 "$file"
+	origin "$system" "$file"
 }
 
 mkdir -p golden
@@ -402,8 +420,18 @@ for certificate in serial-zero serial-negative issued-by-ca; do
 	detached debian12 $rsa.key $odd/$certificate sha256
 done
 
+# Attributes are all that OpenSSL 3 signs with ML-DSA, and sign-file does with it.
+for key in mldsa44 mldsa65 mldsa87; do
+	detached debian13 keys/$key.key keys/$key sha512 -attributes
+	for hash in sha256 sha512 sha3-512; do
+		detached openssl4 keys/$key.key keys/$key "$hash"
+	done
+done
+
 signed hello-rsa2048-sha256.ko hello.ko '' rsa2048 sha256
 signed hello-rsa2048-sha256-k.ko hello.ko -k rsa2048 sha256
 signed hello-rsa4096-sha512.ko hello.ko '' rsa4096 sha512
 signed hello-p256-sha256.ko hello.ko '' p256 sha256
 signed hello-rsa2048-sha256-twice.ko golden/hello-rsa2048-sha256.ko '' rsa2048 sha256
+signed hello-mldsa65-sha512.ko hello.ko '' mldsa65 sha512 openssl4
+signed hello-mldsa65-sha512-attributes.ko hello.ko '' mldsa65 sha512 debian13

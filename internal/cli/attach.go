@@ -3,11 +3,13 @@ package cli
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"encoding/hex"
 	"fmt"
 	"io"
 	"os"
 
+	"filippo.io/mldsa"
 	"github.com/urfave/cli/v2"
 
 	"sign-file/digest"
@@ -22,9 +24,12 @@ func (p *program) digestCommand() *cli.Command {
 		Usage:     "write what a remote signer must sign",
 		ArgsUsage: "<hash algo> <file>",
 		Description: "raw is the digest, for ECDSA and for services that build the RSA block themselves;\n" +
-			"digestinfo is what an RSA PKCS#1 v1.5 signature covers, for those that do not.",
+			"digestinfo is what an RSA PKCS#1 v1.5 signature covers, for those that do not.\n" +
+			"For an ML-DSA key name its certificate: raw is mu then, which depends on the key.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "format", Value: formatRaw, Usage: "`raw`, digestinfo, hex or json"},
+			&cli.StringFlag{Name: "cert", Usage: "`FILE` with the certificate of the key that is to sign"},
+			signedAttributesFlag,
 		},
 		Action: p.digest,
 	}
@@ -34,8 +39,9 @@ func (p *program) digestCommand() *cli.Command {
 type digestReport struct {
 	File       string `json:"file"`
 	Hash       string `json:"hash"`
-	Digest     string `json:"digest"`     // hex
-	DigestInfo string `json:"digestinfo"` // hex, DER
+	Digest     string `json:"digest,omitempty"`     // hex
+	DigestInfo string `json:"digestinfo,omitempty"` // hex, DER
+	Mu         string `json:"mu,omitempty"`         // hex, in place of both for ML-DSA
 }
 
 func (p *program) digest(c *cli.Context) error {
@@ -47,43 +53,79 @@ func (p *program) digest(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	sum, err := p.sum(algorithm, args[1])
+	sum, isMu, err := p.toSign(c, algorithm, args[1])
 	if err != nil {
 		return err
 	}
-	switch how := c.String("format"); how {
-	case formatRaw:
+	switch how := c.String("format"); {
+	case how == formatRaw:
 		return p.write("-", sum, false)
-	case "digestinfo":
-		return p.write("-", algorithm.DigestInfo(sum), false)
-	case formatHex:
+	case how == formatHex:
 		return p.printf("%x\n", sum)
-	case "json":
+	case how == "json" && isMu:
+		return p.writeJSON(digestReport{File: args[1], Hash: algorithm.Name(), Mu: hex.EncodeToString(sum)})
+	case how == "json":
 		return p.writeJSON(digestReport{
 			File: args[1], Hash: algorithm.Name(), Digest: hex.EncodeToString(sum),
 			DigestInfo: hex.EncodeToString(algorithm.DigestInfo(sum)),
 		})
+	case how == "digestinfo" && isMu:
+		return usagef("--format digestinfo: is for RSA keys, and the certificate's is ML-DSA")
+	case how == "digestinfo":
+		return p.write("-", algorithm.DigestInfo(sum), false)
 	default:
 		return usagef("--format %s: want raw, digestinfo, hex or json", how)
 	}
 }
 
-// sum hashes a file, or standard input for "-".
-func (p *program) sum(algorithm *digest.Algorithm, path string) ([]byte, error) {
-	return p.readAll(path, func(r io.Reader) ([]byte, error) {
-		h := algorithm.New()
-		_, err := io.Copy(h, r)
-		return h.Sum(nil), err
+// toSign reads a file, or standard input for "-", and returns what the key is to
+// sign: the digest, or mu if the certificate has an ML-DSA key.
+func (p *program) toSign(c *cli.Context, algorithm *digest.Algorithm, path string) (sum []byte, isMu bool, err error) {
+	cert := c.String("cert")
+	if cert == "" {
+		if c.Bool("signed-attributes") {
+			return nil, false, usagef("--signed-attributes wants --cert")
+		}
+		sum, err = p.readAll(path, func(r io.Reader) ([]byte, error) {
+			h := algorithm.New()
+			_, err := io.Copy(h, r)
+			return h.Sum(nil), err
+		})
+		return sum, false, err
+	}
+	signer, public, err := signerLater(c, nil, algorithm.Name())
+	if err != nil {
+		return nil, false, err
+	}
+	sum, err = p.readAll(path, func(r io.Reader) ([]byte, error) {
+		return signer.Digest(c.Context, r)
 	})
+	_, isMu = public.(*mldsa.PublicKey)
+	return sum, isMu, err
+}
+
+// signerLater makes a signer of --cert and a signature value, which may be yet to
+// come.
+func signerLater(c *cli.Context, value []byte, hash string) (*signfile.Signer, crypto.PublicKey, error) {
+	file := c.String("cert")
+	cert, err := readCertificate(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	public, err := cert.PublicKey()
+	if err != nil {
+		return nil, nil, about(file, err)
+	}
+	signer, err := newSigner(keys.Presigned(public, value), hash, file, wantedMessage(c))
+	return signer, public, err
 }
 
 // attachFlags name the parts of a signature that was made elsewhere.
-var attachFlags = []cli.Flag{
-	&cli.StringFlag{Name: "signature", Required: true, Usage: "`FILE` with the bare signature value: RSA, or ECDSA in DER or as r and s"},
+var attachFlags = append([]cli.Flag{
+	&cli.StringFlag{Name: "signature", Required: true, Usage: "`FILE` with the bare signature value: RSA, ML-DSA, or ECDSA in DER or as r and s"},
 	&cli.StringFlag{Name: "cert", Required: true, Usage: "`FILE` with the signer's certificate"},
 	&cli.StringFlag{Name: "hash", Required: true, Usage: "hash `ALGORITHM` that was signed with"},
-	&cli.BoolFlag{Name: "k", Usage: "name the signer by subject key identifier"},
-}
+}, messageFlags...)
 
 func (p *program) attachCommand() *cli.Command {
 	return &cli.Command{
@@ -100,14 +142,6 @@ const maxSignature = 16 << 10
 
 // presigned makes a signer of --signature, --cert and --hash.
 func (p *program) presigned(c *cli.Context) (*signfile.Signer, error) {
-	cert, err := readCertificate(c.String("cert"))
-	if err != nil {
-		return nil, err
-	}
-	public, err := cert.PublicKey()
-	if err != nil {
-		return nil, about(c.String("cert"), err)
-	}
 	file := c.String("signature")
 	value, err := p.readAll(file, func(r io.Reader) ([]byte, error) {
 		return io.ReadAll(io.LimitReader(r, maxSignature+1))
@@ -118,7 +152,8 @@ func (p *program) presigned(c *cli.Context) (*signfile.Signer, error) {
 	if len(value) == 0 || len(value) > maxSignature {
 		return nil, fmt.Errorf("%s: not a bare signature value: %d bytes", file, len(value))
 	}
-	return newSigner(keys.Presigned(public, value), c.String("hash"), c.String("cert"), c.Bool("k"))
+	signer, _, err := signerLater(c, value, c.String("hash"))
+	return signer, err
 }
 
 func (p *program) attach(c *cli.Context) error {

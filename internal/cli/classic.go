@@ -67,7 +67,7 @@ func (c *classic) sign(ctx context.Context, options map[byte]bool) error {
 		return err
 	}
 	defer module.Close()
-	signer, closeKey, err := openSigner(ctx, keys.PINFromEnv(pinVariable), c.hash, c.key, c.certificate, options['k'])
+	signer, closeKey, err := openSigner(ctx, keys.PINFromEnv(pinVariable), c.hash, c.key, c.certificate, messageForm{useKeyID: options['k']})
 	if err != nil {
 		return err
 	}
@@ -91,14 +91,17 @@ func (c *classic) sign(ctx context.Context, options map[byte]bool) error {
 	return signer.SignFile(ctx, module, signfile.Output{Dest: c.dest})
 }
 
+// messageForm is what can be chosen of a PKCS#7 message beside its hash.
+type messageForm struct{ useKeyID, signedAttributes bool }
+
 // openSigner opens key and certificate and looks up the hash, in the order in
 // which sign-file reports what is wrong with them.
-func openSigner(ctx context.Context, pin keys.PINFunc, hash, key, certificateFile string, useKeyID bool) (*signfile.Signer, func() error, error) {
+func openSigner(ctx context.Context, pin keys.PINFunc, hash, key, certificateFile string, form messageForm) (*signfile.Signer, func() error, error) {
 	private, err := keys.Open(ctx, key, pin)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", key, err)
 	}
-	signer, err := newSigner(private, hash, certificateFile, useKeyID)
+	signer, err := newSigner(private, hash, certificateFile, form)
 	if err != nil {
 		private.Close()
 		return nil, nil, err
@@ -106,7 +109,7 @@ func openSigner(ctx context.Context, pin keys.PINFunc, hash, key, certificateFil
 	return signer, private.Close, nil
 }
 
-func newSigner(key keys.Key, hash, certificateFile string, useKeyID bool) (*signfile.Signer, error) {
+func newSigner(key keys.Key, hash, certificateFile string, form messageForm) (*signfile.Signer, error) {
 	cert, err := readCertificate(certificateFile)
 	if err != nil {
 		return nil, err
@@ -115,7 +118,10 @@ func newSigner(key keys.Key, hash, certificateFile string, useKeyID bool) (*sign
 	if err != nil {
 		return nil, err
 	}
-	signer, err := signfile.NewSigner(signfile.Options{Key: key, Certificate: cert, Digest: algorithm, UseKeyID: useKeyID})
+	signer, err := signfile.NewSigner(signfile.Options{
+		Key: key, Certificate: cert, Digest: algorithm,
+		UseKeyID: form.useKeyID, SignedAttributes: form.signedAttributes,
+	})
 	return signer, about(certificateFile, err)
 }
 

@@ -10,6 +10,7 @@ import (
 	"sign-file/certificate"
 	"sign-file/cms"
 	"sign-file/digest"
+	"sign-file/internal/fips204"
 	"sign-file/keyring"
 	modsig "sign-file/module_signature"
 )
@@ -47,6 +48,9 @@ func reportSigner(s cms.Signer) signerReport {
 		r.Algorithm = "ECDSA"
 	default:
 		r.Algorithm = s.Algorithm.OID.String()
+		if parameters, ok := fips204.ByOID(s.Algorithm.OID); ok {
+			r.Algorithm = parameters.String()
+		}
 	}
 	return r
 }
@@ -187,7 +191,7 @@ func (r messageReport) print(p *program, indent string) error {
 		errs = append(errs, line("signer", "%s", s.who()), line("hash", "%s", s.Hash),
 			line("key type", "%s, signature value of %d bytes", s.Algorithm, s.SignatureSize))
 		if s.Attributes {
-			errs = append(errs, line("attributes", "signed (refused for modules)"))
+			errs = append(errs, line("attributes", "signed (refused in modules, by most kernels with ML-DSA too)"))
 		}
 	}
 	if r.Error != "" {

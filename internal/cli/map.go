@@ -26,7 +26,7 @@ func (p *program) mapCommand() *cli.Command {
 			{
 				Name: "sign", Usage: "sign data and make a map value of it",
 				ArgsUsage: "<hash algo> <key> <x509> <data> [<value>]",
-				Flags:     append([]cli.Flag{&cli.BoolFlag{Name: "k", Usage: "name the signer by subject key identifier"}}, valueFlags...),
+				Flags:     slices.Concat(messageFlags, valueFlags),
 				Action:    p.mapSign,
 			},
 			{
@@ -78,7 +78,7 @@ func (p *program) mapSign(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	signer, closeKey, err := openSigner(c.Context, p.askPIN(), args[0], args[1], args[2], c.Bool("k"))
+	signer, closeKey, err := openSigner(c.Context, p.askPIN(), args[0], args[1], args[2], wantedMessage(c))
 	if err != nil {
 		return err
 	}

@@ -24,8 +24,7 @@ func (p *program) signCommand() *cli.Command {
 		ArgsUsage: "<hash algo> <key> <x509> <path>...",
 		Description: "A path is a module, or a directory that is searched for *.ko, *.ko.xz, *.ko.zst and\n" +
 			"*.ko.gz. One bad module does not stop the others; the exit code is 1 then.",
-		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "k", Usage: "name the signer by subject key identifier"},
+		Flags: append([]cli.Flag{
 			&cli.BoolFlag{Name: "d", Usage: "write <module>.p7s alone"},
 			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Value: runtime.GOMAXPROCS(0), Usage: "work on `N` modules at once"},
 			&cli.StringFlag{Name: "output-dir", Usage: "write the signed modules below `DIR`, and leave the others"},
@@ -37,9 +36,21 @@ func (p *program) signCommand() *cli.Command {
 			&cli.BoolFlag{Name: "sync", Usage: "make the new modules durable before they replace the old ones"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print errors alone"},
 			jsonFlag,
-		},
+		}, messageFlags...),
 		Action: p.sign,
 	}
+}
+
+// messageFlags say how the PKCS#7 message is made.
+var messageFlags = []cli.Flag{
+	&cli.BoolFlag{Name: "k", Usage: "name the signer by subject key identifier"},
+	signedAttributesFlag,
+}
+
+var signedAttributesFlag = &cli.BoolFlag{Name: "signed-attributes", Usage: "with an ML-DSA key, sign attributes as OpenSSL 3.5 must; few kernels take them in a module"}
+
+func wantedMessage(c *cli.Context) messageForm {
+	return messageForm{useKeyID: c.Bool("k"), signedAttributes: c.Bool("signed-attributes")}
 }
 
 func (p *program) sign(c *cli.Context) error {
@@ -59,7 +70,7 @@ func (p *program) sign(c *cli.Context) error {
 		}
 		paths = append(paths, more...)
 	}
-	signer, closeKey, err := openSigner(c.Context, p.askPIN(), args[0], args[1], args[2], c.Bool("k"))
+	signer, closeKey, err := openSigner(c.Context, p.askPIN(), args[0], args[1], args[2], wantedMessage(c))
 	if err != nil {
 		return err
 	}

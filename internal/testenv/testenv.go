@@ -48,3 +48,40 @@ func SignFile(t testing.TB) string {
 	sort.Strings(found)
 	return found[len(found)-1]
 }
+
+// newerTools is the variable that names the folder bin which tools/debian-tools made.
+const newerTools = "SIGN_FILE_NEWER_TOOLS"
+
+// NewOpenSSL returns the path of an openssl that knows ML-DSA: 3.5 or later. Not
+// every Debian has one: even CI fails without it only if the variable promises one.
+func NewOpenSSL(t testing.TB) string {
+	t.Helper()
+	if dir := os.Getenv(newerTools); dir != "" {
+		return promised(t, dir, "openssl")
+	}
+	path := Tool(t, "openssl")
+	if exec.Command(path, "genpkey", "-algorithm", "ML-DSA-44", "-out", os.DevNull).Run() != nil {
+		t.Skipf("OpenSSL 3.5 or later is missing (%s names a folder with one)", newerTools)
+	}
+	return path
+}
+
+// NewSignFile returns the path of a sign-file of Linux 7.0 or later, linked with an
+// OpenSSL that knows ML-DSA.
+func NewSignFile(t testing.TB) string {
+	t.Helper()
+	dir := os.Getenv(newerTools)
+	if dir == "" {
+		t.Skipf("a sign-file that knows ML-DSA is missing (%s names a folder with one)", newerTools)
+	}
+	return promised(t, dir, "sign-file")
+}
+
+func promised(t testing.TB, dir, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(filepath.Join(dir, name))
+	if err != nil {
+		t.Fatalf("%s promises it: %v", newerTools, err)
+	}
+	return path
+}

@@ -1,0 +1,93 @@
+package keyring_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"sign-file/cms"
+	"sign-file/keyring"
+)
+
+// mldsaJudge is a kernel 7.0 that trusts one key, built with ML-DSA and perhaps with
+// more options.
+func mldsaJudge(t *testing.T, usage keyring.Usage, name string, options ...string) *keyring.Judge {
+	t.Helper()
+	config := filepath.Join(t.TempDir(), "config")
+	text := "# Linux/x86 7.0.0 Kernel Configuration\nCONFIG_MODULE_SIG=y\nCONFIG_CRYPTO_MLDSA=y\nCONFIG_CRYPTO_SHA256=y\nCONFIG_CRYPTO_SHA512=y\n"
+	for _, option := range options {
+		text += "CONFIG_" + option + "=y\n"
+	}
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	kernel, err := keyring.KernelOfConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ring keyring.Ring
+	if err := ring.Load(key(t, name+".x509")); err != nil {
+		t.Fatal(err)
+	}
+	return keyring.NewJudge(kernel, &ring, usage)
+}
+
+// TestMLDSA holds what sign-file made with ML-DSA keys against the rules of Linux
+// 7.0: attributes in no module, unless it's built to let them through, but in a map
+// value.
+func TestMLDSA(t *testing.T) {
+	messages, err := filepath.Glob("../testdata/golden/mldsa*.p7s")
+	if err != nil || len(messages) < 24 {
+		t.Fatalf("%d golden messages, want 24 at least (%v)", len(messages), err)
+	}
+	data := read(t, "../testdata/hello.ko")
+	for _, path := range messages {
+		name := filepath.Base(path)
+		t.Run(name, func(t *testing.T) {
+			message, signer := read(t, path), name[:len("mldsa44")]
+			want := syscall.Errno(0)
+			if strings.Contains(name, "-attributes") {
+				want = syscall.EKEYREJECTED
+			}
+			check(t, onMessage(t, mldsaJudge(t, keyring.Module, signer), message, data), want)
+			check(t, onMessage(t, mldsaJudge(t, keyring.Module, signer, "PKCS7_WAIVE_AUTHATTRS_REJECTION_FOR_MLDSA"), message, data), 0)
+			value := mldsaJudge(t, keyring.MapValue, signer)
+			check(t, onMessage(t, value, message, data), 0)
+			check(t, onMessage(t, value, message, changed(data, 100, data[100]^1)), syscall.EKEYREJECTED)
+			// Debian's 7.3 knows the names and has no ML-DSA; 6.18 doesn't know them.
+			check(t, onMessage(t, judge(t, "7.3", keyring.MapValue), message, data), syscall.ENOKEY)
+			check(t, onMessage(t, judge(t, "6.18", keyring.MapValue), message, data), syscall.ENOPKG)
+		})
+	}
+}
+
+// TestMLDSARefused: messages that OpenSSL may take, and the kernel does not.
+func TestMLDSARefused(t *testing.T) {
+	data := read(t, "../testdata/hello.ko")
+	for _, test := range []struct {
+		name, golden, ring string
+		change             func(*cms.Signer)
+		want               syscall.Errno
+	}{
+		{"damaged signature", "mldsa65-sha512", "mldsa65", func(s *cms.Signer) { s.Signature[9] ^= 1 }, syscall.EKEYREJECTED},
+		{"cut signature", "mldsa65-sha512", "mldsa65", func(s *cms.Signer) { s.Signature = s.Signature[1:] }, syscall.EKEYREJECTED},
+		{"damaged attributes", "mldsa65-sha512-attributes", "mldsa65", func(s *cms.Signer) { s.SignedAttributes[len(s.SignedAttributes)-1] ^= 1 }, syscall.EKEYREJECTED},
+		{"another key", "mldsa65-sha512", "mldsa44", func(*cms.Signer) {}, syscall.ENOKEY},
+		{"SLH-DSA", "mldsa65-sha512", "mldsa65", func(s *cms.Signer) { s.Algorithm.OID[8] = 20 }, syscall.ENOPKG},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			signed, err := cms.Parse(golden(t, test.golden+".p7s"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			test.change(&signed.Signers[0])
+			message, err := signed.Marshal()
+			if err != nil {
+				t.Fatal(err)
+			}
+			check(t, onMessage(t, mldsaJudge(t, keyring.MapValue, test.ring), message, data), test.want)
+		})
+	}
+}
