@@ -6,22 +6,25 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha1"
-	"crypto/x509"
 	"encoding/asn1"
 	"errors"
 	"fmt"
 	"math/big"
 	"time"
 
+	"filippo.io/mldsa"
+	"filippo.io/mldsa/mldsacrypto"
+	"filippo.io/mldsa/x509"
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 
 	"sign-file/digest"
+	"sign-file/internal/fips204"
 )
 
 // SelfSigned makes a certificate of a key for itself: with the extensions of the
 // kernel's certs/default_x509.genkey, in its order, which crypto/x509 can't keep.
-// subject is a DER Name; RSA and ECDSA keys sign as keys.Key says.
+// subject is a DER Name; the key signs as keys.Key says.
 func SelfSigned(key crypto.Signer, subject []byte, algorithm *digest.Algorithm, notBefore, notAfter time.Time) (*Certificate, error) {
 	signatureAlgorithm, err := signatureIdentifier(key.Public(), algorithm)
 	if err != nil {
@@ -35,7 +38,7 @@ func SelfSigned(key crypto.Signer, subject []byte, algorithm *digest.Algorithm, 
 	if err != nil {
 		return nil, err
 	}
-	h := algorithm.New()
+	h := newHash(key.Public(), algorithm)
 	h.Write(tbs)
 	sum := h.Sum(nil)
 	signature, err := signSum(key, algorithm, sum)
@@ -60,8 +63,11 @@ func SelfSigned(key crypto.Signer, subject []byte, algorithm *digest.Algorithm, 
 }
 
 func signSum(key crypto.Signer, algorithm *digest.Algorithm, sum []byte) ([]byte, error) {
-	if _, isRSA := key.Public().(*rsa.PublicKey); isRSA {
+	switch key.Public().(type) {
+	case *rsa.PublicKey:
 		return key.Sign(rand.Reader, algorithm.DigestInfo(sum), crypto.Hash(0))
+	case *mldsa.PublicKey:
+		return key.Sign(rand.Reader, sum, mldsacrypto.MLDSAMu)
 	}
 	return key.Sign(rand.Reader, sum, algorithm.Hash())
 }
@@ -94,12 +100,14 @@ func signatureIdentifier(key crypto.PublicKey, algorithm *digest.Algorithm) ([]b
 	}
 	var b cryptobyte.Builder
 	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) { // AlgorithmIdentifier ::= SEQUENCE {
-		switch key.(type) {
+		switch key := key.(type) {
 		case *rsa.PublicKey:
 			b.AddASN1ObjectIdentifier(rsaOID) // algorithm OBJECT IDENTIFIER,
 			b.AddASN1NULL()                   // parameters NULL } for RSA (RFC 4055, section 5),
 		case *ecdsa.PublicKey:
 			b.AddASN1ObjectIdentifier(algorithm.ECDSA()) // none for ECDSA (RFC 5758, section 3.2)
+		case *mldsa.PublicKey:
+			b.AddASN1ObjectIdentifier(fips204.OID(key.Parameters())) // nor for ML-DSA (RFC 9881, section 2)
 		default:
 			b.SetError(fmt.Errorf("%s keys do not sign certificates", KeyName(key)))
 		}

@@ -23,7 +23,11 @@ var ErrSignature = errors.New("the signature does not match the data")
 // but for ML-DSA keys, which hash in their own way, whatever algorithm the message
 // names. Its sum is mu then.
 func (c *Certificate) NewHash(algorithm *digest.Algorithm) hash.Hash {
-	if key, ok := c.publicKey.(*mldsa.PublicKey); ok {
+	return newHash(c.publicKey, algorithm)
+}
+
+func newHash(key crypto.PublicKey, algorithm *digest.Algorithm) hash.Hash {
+	if key, ok := key.(*mldsa.PublicKey); ok {
 		return fips204.NewMu(key)
 	}
 	return algorithm.New()

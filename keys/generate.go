@@ -6,10 +6,12 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/x509"
 	"encoding/pem"
 	"fmt"
 	"strings"
+
+	"filippo.io/mldsa"
+	"filippo.io/mldsa/x509"
 )
 
 // kinds are the keys that Generate makes: those that kernels verify with.
@@ -23,6 +25,9 @@ var kinds = []struct {
 	{"ec:p256", func() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }},
 	{"ec:p384", func() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P384(), rand.Reader) }},
 	{"ec:p521", func() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P521(), rand.Reader) }},
+	{"ml-dsa-44", func() (crypto.Signer, error) { return mldsa.GenerateKey(mldsa.MLDSA44()) }},
+	{"ml-dsa-65", func() (crypto.Signer, error) { return mldsa.GenerateKey(mldsa.MLDSA65()) }},
+	{"ml-dsa-87", func() (crypto.Signer, error) { return mldsa.GenerateKey(mldsa.MLDSA87()) }},
 }
 
 // Kinds returns the names that Generate takes.
@@ -45,7 +50,8 @@ func Generate(kind string) (crypto.Signer, error) {
 }
 
 // MarshalPEM writes a private key as openssl req does: PKCS#8, encrypted if
-// a passphrase is there. An empty one is one too; nil is none.
+// a passphrase is there. An empty one is one too; nil is none. Of an ML-DSA key it
+// writes the seed alone, which RFC 9881 recommends.
 func MarshalPEM(key crypto.Signer, passphrase []byte) ([]byte, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {

@@ -94,6 +94,35 @@ func TestMLDSAKernelKey(t *testing.T) {
 	}
 }
 
+// TestMLDSAKeygen holds new keys, encrypted ones too, and their certificates against
+// those that openssl req makes, and has OpenSSL and the real sign-file use them.
+func TestMLDSAKeygen(t *testing.T) {
+	openssl, judge := testenv.NewOpenSSL(t), testenv.NewSignFile(t)
+	unsigned, err := filepath.Abs("../testdata/hello.ko")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pin := []string{"KBUILD_SIGN_PIN=" + passphrase}
+	for kind, options := range map[string][]string{"ml-dsa-44": nil, "ml-dsa-65": {"--encrypt"}, "ml-dsa-87": nil} {
+		t.Run(kind, func(t *testing.T) {
+			dir := t.TempDir()
+			pair := keyPair{filepath.Join(dir, "key.pem"), filepath.Join(dir, "cert.x509")}
+			mustRun(t, pin, program(t), append([]string{"keygen", "--type", kind, pair.key, pair.cert}, options...)...)
+			want := newKeyPairBy(t, openssl, t.TempDir(), "-nodes", "-newkey", kind)
+			if got, want := certificateTextBy(t, openssl, "DER", pair.cert), certificateTextBy(t, openssl, "DER", want.cert); got != want {
+				t.Errorf("openssl reads\n%s\nand in its own\n%s", got, want)
+			}
+			mustRun(t, nil, openssl, "verify", "-x509_strict", "-check_ss_sig", "-CAfile", pair.key, pair.key)
+			mustRun(t, nil, openssl, "pkey", "-in", pair.key, "-noout", "-check", "-passin", "pass:"+passphrase)
+			module := filepath.Join(dir, "judged.ko")
+			mustRun(t, pin, judge, "sha512", pair.key, pair.cert, unsigned, module)
+			module = filepath.Join(dir, "ours.ko")
+			mustRun(t, pin, program(t), "sha512", pair.key, pair.cert, unsigned, module)
+			mustRun(t, nil, program(t), "verify", "--config", mldsaConfig(t), "--trusted", pair.cert, module)
+		})
+	}
+}
+
 // TestMLDSARemote signs where the key is, with OpenSSL in the signing service's place.
 func TestMLDSARemote(t *testing.T) {
 	openssl := testenv.NewOpenSSL(t)
