@@ -75,6 +75,8 @@ func TestMLDSARefused(t *testing.T) {
 		{"cut signature", "mldsa65-sha512", "mldsa65", func(s *cms.Signer) { s.Signature = s.Signature[1:] }, syscall.EKEYREJECTED},
 		{"damaged attributes", "mldsa65-sha512-attributes", "mldsa65", func(s *cms.Signer) { s.SignedAttributes[len(s.SignedAttributes)-1] ^= 1 }, syscall.EKEYREJECTED},
 		{"another key", "mldsa65-sha512", "mldsa44", func(*cms.Signer) {}, syscall.ENOKEY},
+		{"another size named", "mldsa65-sha512", "mldsa65", func(s *cms.Signer) { s.Algorithm.OID[8] = 17 }, syscall.EKEYREJECTED},
+		{"RSA named", "mldsa65-sha512", "mldsa65", func(s *cms.Signer) { s.Algorithm.OID = cms.OIDRSA }, syscall.EKEYREJECTED},
 		{"SLH-DSA", "mldsa65-sha512", "mldsa65", func(s *cms.Signer) { s.Algorithm.OID[8] = 20 }, syscall.ENOPKG},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -88,6 +90,28 @@ func TestMLDSARefused(t *testing.T) {
 				t.Fatal(err)
 			}
 			check(t, onMessage(t, mldsaJudge(t, keyring.MapValue, test.ring), message, data), test.want)
+		})
+	}
+}
+
+// TestMLDSACertificate: the kernel checks a certificate that signs itself.
+func TestMLDSACertificate(t *testing.T) {
+	j := mldsaJudge(t, keyring.Module, "mldsa87")
+	der := read(t, key(t, "mldsa87.x509"))
+	for name, c := range map[string]struct {
+		der  []byte
+		want syscall.Errno
+	}{
+		"good":              {der, 0},
+		"damaged signature": {changed(der, -2000, der[len(der)-2000]^1), syscall.EKEYREJECTED},
+		"damaged key":       {changed(der, 1000, der[1000]^1), syscall.EKEYREJECTED},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v, err := j.Certificate(c.der)
+			if err != nil {
+				t.Fatal(err)
+			}
+			check(t, v, c.want)
 		})
 	}
 }

@@ -1,6 +1,7 @@
 package keyring
 
 import (
+	"strings"
 	"syscall"
 
 	"sign-file/verdict"
@@ -16,7 +17,7 @@ type message struct {
 	signers     []*signerInfo
 }
 
-// keyKind is what the signature algorithm asks of the key.
+// keyKind is what the signature algorithm asks of the key: the kernel's pkey_algo.
 type keyKind string
 
 const (
@@ -24,8 +25,22 @@ const (
 	kindECDSA  keyKind = "ecdsa"
 	kindSM2    keyKind = "sm2"
 	kindECRDSA keyKind = "ecrdsa"
-	kindMLDSA  keyKind = "mldsa"
 )
+
+// mldsaKind is "mldsa44" and so on, or empty for what isn't an OID of ML-DSA.
+func mldsaKind(oid string) keyKind {
+	switch oid {
+	case oidMLDSA44:
+		return "mldsa44"
+	case oidMLDSA65:
+		return "mldsa65"
+	case oidMLDSA87:
+		return "mldsa87"
+	}
+	return ""
+}
+
+func (k keyKind) isMLDSA() bool { return strings.HasPrefix(string(k), "mldsa") }
 
 // signerInfo is struct pkcs7_signed_info.
 type signerInfo struct {
@@ -299,7 +314,7 @@ func (k *Kernel) signatureKind(oid string) (keyKind, bool) {
 	case oidSM2WithSM3:
 		return kindSM2, k.sm2
 	case oidMLDSA44, oidMLDSA65, oidMLDSA87:
-		return kindMLDSA, k.mldsa
+		return mldsaKind(oid), k.mldsa
 	}
 	return "", false
 }

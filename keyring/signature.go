@@ -11,17 +11,18 @@ import (
 	"slices"
 	"syscall"
 
-	"sign-file/certificate"
+	"filippo.io/mldsa"
+
+	"sign-file/internal/fips204"
 	"sign-file/verdict"
 )
 
 // publicKey is a certificate's key, by the kernel's name of it, and as far as it
 // can be read. What is wrong with it the kernel finds out when it uses it.
 type publicKey struct {
-	kind        keyKind
-	curve       string // OID
-	raw         []byte // the BIT STRING without its first octet
-	certificate []byte // DER
+	kind  keyKind
+	curve string // OID
+	raw   []byte // the BIT STRING without its first octet
 }
 
 // noteKey is x509_extract_key_data.
@@ -37,7 +38,7 @@ func (p *certificateParser) noteKey(e element) error {
 	case oidSM2:
 		key.kind = kindSM2
 	case oidMLDSA44, oidMLDSA65, oidMLDSA87:
-		key.kind = kindMLDSA
+		key.kind = mldsaKind(p.lastOID)
 	case oidEC:
 		// parse_OID: the parameters are an OID, its length in one octet.
 		if len(p.params) < 3 || p.params[0] != tagOID || int(p.params[1]) != len(p.params)-2 {
@@ -50,7 +51,7 @@ func (p *certificateParser) noteKey(e element) error {
 			return verdict.Refuse(syscall.ENOPKG, where, "kernel %s does not know the curve %s", p.kernel.Name, formatOID(key.curve))
 		}
 	}
-	if key.kind == "" || key.kind == kindSM2 && !p.kernel.sm2 || key.kind == kindMLDSA && !p.kernel.mldsa {
+	if key.kind == "" || key.kind == kindSM2 && !p.kernel.sm2 || key.kind.isMLDSA() && !p.kernel.mldsa {
 		return unknown
 	}
 	raw, ok := bitString(e)
@@ -64,13 +65,14 @@ func (p *certificateParser) noteKey(e element) error {
 // signature is struct public_key_signature.
 type signature struct {
 	kind  keyKind
-	hash  *hash
+	hash  *hash // nil in a certificate signed with ML-DSA
 	value []byte
-	// sum gives the digest of what is signed, and write what is signed itself.
-	sum   func() ([]byte, error)
+	// sum gives the digest of what is signed.
+	sum func() ([]byte, error)
+	// write writes what is signed, for ML-DSA, which hashes on its own.
 	write func(io.Writer) error
-	// direct: ML-DSA signs what is signed as it is, whatever the hash is called.
-	direct bool
+	// unhashed: it's the content itself, and the hash is named for nothing.
+	unhashed bool
 }
 
 // over says what is signed.
@@ -102,15 +104,15 @@ func (k *Kernel) verifySignature(key *publicKey, s *signature) error {
 	if key.kind != s.kind {
 		return verdict.Refuse(syscall.EKEYREJECTED, verifyFunction, "a signature of type %s for a key of type %s", s.kind, key.kind)
 	}
-	switch key.kind {
-	case kindRSA:
+	switch {
+	case key.kind == kindRSA:
 		if s.hash.noPrefix {
 			return verdict.Refuse(syscall.EINVAL, "rsassa_pkcs1_create", "the kernel does not verify %s with RSA", s.hash.name)
 		}
 		return k.verifyRSA(key, s)
-	case kindECDSA:
+	case key.kind == kindECDSA:
 		return k.verifyECDSA(key, s)
-	case kindMLDSA:
+	case key.kind.isMLDSA():
 		return k.verifyMLDSA(key, s)
 	}
 	return fmt.Errorf("%s signatures are not verified here", key.kind)
@@ -204,31 +206,6 @@ func (k *Kernel) rsaSize(bits int) bool {
 	return false
 }
 
-// verifyMLDSA is that of crypto/mldsa.c. Signed attributes go with SHA-512 alone.
-func (k *Kernel) verifyMLDSA(key *publicKey, s *signature) error {
-	if s.hash != nil && !s.direct && s.hash.oid != oidSHA512 {
-		return verdict.Refuse(syscall.EINVAL, "software_key_determine_akcipher", "ML-DSA with signed attributes goes with sha512 alone, not with %s", s.hash.name)
-	}
-	if !k.finds(k.hasMLDSA) {
-		return verdict.Refuse(syscall.ENOENT, verifyFunction, "kernel %s is built without ML-DSA, as Debian's are (--config names another build)", k.Name)
-	}
-	c, err := certificate.Parse(key.certificate)
-	if err != nil {
-		return err
-	}
-	if _, err := c.PublicKey(); err != nil {
-		return verdict.Refuse(syscall.EINVAL, verifyFunction, "%v", err)
-	}
-	h := c.NewHash(nil)
-	if err := s.write(h); err != nil {
-		return err
-	}
-	if err := c.CheckSignature(nil, h.Sum(nil), s.value); err != nil {
-		return errMismatch
-	}
-	return nil
-}
-
 // verifyECDSA is ecdsa_verify; the digest is cut to the curve's size.
 func (k *Kernel) verifyECDSA(key *publicKey, s *signature) error {
 	const where = "ecdsa_verify"
@@ -288,6 +265,33 @@ func ecdsaValue(der []byte, size int) (r, s *big.Int, err error) {
 		}, nil))
 	})
 	return r, s, err
+}
+
+// verifyMLDSA is mldsa_verify behind crypto_mldsa_set_pub_key. A malformed
+// signature, EBADMSG there, is told from a wrong one by its length alone.
+func (k *Kernel) verifyMLDSA(key *publicKey, s *signature) error {
+	if !s.unhashed && s.hash != nil && s.hash.name != "sha512" {
+		return verdict.Refuse(syscall.EINVAL, "software_key_determine_akcipher", "the kernel verifies ML-DSA over signed attributes with sha512 alone, not with %s", s.hash.name)
+	}
+	if !k.finds(k.hasMLDSA) {
+		return verdict.Refuse(syscall.ENOENT, verifyFunction, "kernel %s is built without ML-DSA, as Debian's are (--config names another build)", k.Name)
+	}
+	parameters := map[keyKind]mldsa.Parameters{"mldsa44": mldsa.MLDSA44(), "mldsa65": mldsa.MLDSA65(), "mldsa87": mldsa.MLDSA87()}[key.kind]
+	public, err := mldsa.NewPublicKey(parameters, key.raw)
+	if err != nil {
+		return verdict.Refuse(syscall.EINVAL, "crypto_mldsa_set_pub_key", "the ML-DSA key is not as long as one of its kind")
+	}
+	if len(s.value) != parameters.SignatureSize() {
+		return verdict.Refuse(syscall.EBADMSG, "mldsa_verify", "the signature is not as long as one of %v", parameters)
+	}
+	mu := fips204.NewMu(public)
+	if err := s.write(mu); err != nil {
+		return err
+	}
+	if !fips204.VerifyMu(public, mu.Sum(nil), s.value) {
+		return errMismatch
+	}
+	return nil
 }
 
 // curveOf returns nil for P-192, which crypto/elliptic lacks.

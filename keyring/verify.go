@@ -48,7 +48,7 @@ func (m *message) checkUsage(j *Judge) error {
 }
 
 // waived says whether signed attributes are let through: the first signer decides.
-func (m *message) waived(k *Kernel) bool { return k.waivesAttributes && m.signers[0].kind == kindMLDSA }
+func (m *message) waived(k *Kernel) bool { return k.waivesAttributes && m.signers[0].kind.isMLDSA() }
 
 // verify is the second half of pkcs7_verify: whether the message agrees with
 // itself and with the certificates that it carries.
@@ -110,8 +110,8 @@ func (s *signerInfo) verify(k *Kernel, m *message, content *Content) error {
 // compared before any key is looked for; without them it waits for a key.
 func (s *signerInfo) digest(k *Kernel, content *Content) error {
 	const where = "pkcs7_digest"
-	if s.kind == kindMLDSA && s.attributes == nil {
-		s.write, s.direct = content.write, true
+	if s.kind.isMLDSA() && s.attributes == nil {
+		s.unhashed, s.write = true, content.write // pkcs7_check_authattrs
 		return nil
 	}
 	if !k.has(s.hash) {

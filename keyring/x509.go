@@ -64,7 +64,6 @@ func (k *Kernel) parseCertificate(der []byte, blacklist blacklist) (*x509, error
 	}
 	c := p.x509
 	c.signature.over(c.tbs)
-	c.key.certificate = c.raw
 	// MD4 is the kernel's misnomer for MD5, and pkcs1pad knows no MD4.
 	h := c.signature.hash
 	c.unverifiable = h != nil && (!k.has(h) || h.oid == oidMD4)
@@ -164,7 +163,7 @@ func (p *certificateParser) time(into *int64) {
 // no signatures with it either.
 func (p *certificateParser) noteSignatureAlgorithm(element) error {
 	kind, h := kindOfSignature(p.lastOID), p.kernel.hash(hashOfSignature(p.lastOID))
-	known := h != nil || kind == kindMLDSA && p.kernel.mldsa
+	known := h != nil || kind.isMLDSA() && p.kernel.mldsa
 	if !known || kind == kindSM2 && !p.kernel.sm2 {
 		return verdict.Refuse(syscall.ENOPKG, "x509_note_sig_algo", "kernel %s does not know certificates signed with %s", p.kernel.Name, formatOID(p.lastOID))
 	}
@@ -185,7 +184,7 @@ func kindOfSignature(oid string) keyKind {
 	case oidSM2WithSM3:
 		return kindSM2
 	case oidMLDSA44, oidMLDSA65, oidMLDSA87:
-		return kindMLDSA
+		return mldsaKind(oid)
 	}
 	return kindECDSA
 }
