@@ -3,6 +3,7 @@ package test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -231,7 +232,10 @@ func (c *comparison) differences() []difference {
 	return all
 }
 
-func blankText(out string) string { return fmt.Sprintf("%q", withoutSignature([]byte(out))) }
+func blankText(out string) string {
+	blank := withoutSignature([]byte(out))
+	return fmt.Sprintf("%d bytes, %x", len(blank), sha256.Sum256(blank))
+}
 
 func (e entry) contentString() string { return fmt.Sprintf("%d bytes, %x", e.size, e.sum[:4]) }
 

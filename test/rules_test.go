@@ -34,7 +34,8 @@ var rules = []rule{
 		}},
 	{"failure leaves nothing", "what was written before the failure stays behind",
 		func(c *comparison, d difference) bool {
-			return c.real.status != 0 && c.ours.status != 0 && d.what != "status" && d.path != "" && c.untouched(d.path)
+			return c.real.status != 0 && c.ours.status != 0 &&
+				(d.what == "stdout" && c.ours.stdout == "" || d.what != "status" && d.path != "" && c.untouched(d.path))
 		}},
 	{"a full device", "failed writes of the signed file are ignored",
 		func(c *comparison, d difference) bool { return c.dest() == "/dev/full" && c.onlyOursFails(d) }},
