@@ -39,10 +39,9 @@ func makeKeyrings(want []vector.Keyring) (keyrings, error) {
 		}
 		for i, certificate := range w.Certificates {
 			// The kernel's own description is subject and key identifier: a
-			// second certificate with both the same would displace the first.
-			if _, err := unix.AddKey("asymmetric", fmt.Sprintf("%s %d", w.Name, i), certificate, id); err != nil {
-				return k, fmt.Errorf("keyring %q: certificate %d: %w", w.Name, i, err)
-			}
+			// second certificate with both the same would displace the first. What
+			// this kernel refuses is left out, as package keyring leaves it out.
+			unix.AddKey("asymmetric", fmt.Sprintf("%s %d", w.Name, i), certificate, id)
 		}
 		k.serial[w.Name] = int32(id)
 	}

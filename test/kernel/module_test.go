@@ -1,0 +1,196 @@
+package kernel
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"sign-file/certificate"
+	"sign-file/compressed"
+	"sign-file/digest"
+	"sign-file/keyring"
+	"sign-file/keys"
+	"sign-file/signfile"
+	"sign-file/test/kernel/vector"
+)
+
+const marker = "~Module signature appended~\n"
+
+func sprint(a ...any) string { return fmt.Sprint(a...) }
+
+// signer signs with a test key as the program does.
+func signer(t testing.TB, key, hash string, useKeyID bool) *signfile.Signer {
+	t.Helper()
+	private, err := keys.Parse(testKey(t, key+".key"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := certificate.Read(testKey(t, key+".x509"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	algorithm, err := digest.Lookup(hash)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := signfile.NewSigner(signfile.Options{Key: private, Certificate: c, Digest: algorithm, UseKeyID: useKeyID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// detach returns the message alone.
+func detach(t testing.TB, data []byte, key, hash string, useKeyID bool) []byte {
+	t.Helper()
+	message, err := signer(t, key, hash, useKeyID).Detach(context.Background(), bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return message
+}
+
+// sign returns the whole signed file.
+func sign(t testing.TB, data []byte, key, hash string, useKeyID bool) []byte {
+	t.Helper()
+	var signed bytes.Buffer
+	if err := signer(t, key, hash, useKeyID).Sign(context.Background(), &signed, bytes.NewReader(data)); err != nil {
+		t.Fatal(err)
+	}
+	return signed.Bytes()
+}
+
+// attach lays a signed file out by hand.
+func attach(data, message []byte) []byte {
+	info := binary.BigEndian.AppendUint32([]byte{0, 0, 2, 0, 0, 0, 0, 0}, uint32(len(message)))
+	return bytes.Join([][]byte{data, message, info, []byte(marker)}, nil)
+}
+
+// strip cuts Debian's signature off a module of the kernel's.
+func strip(t testing.TB, module []byte) []byte {
+	t.Helper()
+	if !bytes.HasSuffix(module, []byte(marker)) {
+		t.Fatal("the kernel's own module is not signed")
+	}
+	end := len(module) - len(marker)
+	size := int(binary.BigEndian.Uint32(module[end-4 : end]))
+	return module[: end-12-size : end-12-size]
+}
+
+// moduleCompressed is MODULE_INIT_COMPRESSED_FILE.
+const moduleCompressed = 4
+
+// load puts modules to the kernel. Those that are loaded without a good signature
+// have to be good modules all the same, or the answer would be the loader's.
+func (b *bench) load(judge *keyring.Judge) {
+	debian := b.kernel.Module(b.T, "dummy")
+	plain := strip(b.T, debian)
+	good := sign(b.T, plain, "rsa2048", "sha256", false)
+	files := map[string][]byte{
+		"Debian's own":       debian,
+		"unsigned":           plain,
+		"unknown key":        sign(b.T, plain, "rsa3072", "sha256", false),
+		"signed twice":       sign(b.T, good, "rsa2048", "sha256", false),
+		"of unknown, inside": sign(b.T, sign(b.T, plain, "rsa3072", "sha256", false), "rsa2048", "sha256", false),
+		"of known, inside":   sign(b.T, good, "rsa3072", "sha256", false),
+		"another's content":  attach(append(bytes.Clone(plain), 0), detach(b.T, plain, "rsa2048", "sha256", false)),
+		"another's, unknown": attach(append(bytes.Clone(plain), 0), detach(b.T, plain, "rsa3072", "sha256", false)),
+		"Debian's, grown":    attach(append(bytes.Clone(plain), 0), debian[len(plain):len(debian)-len(marker)-12]),
+		"newline after":      append(bytes.Clone(good), '\n'),
+		"63 bytes":           good[len(good)-63:],
+		"marker alone":       []byte(marker),
+		"trailer alone":      good[len(plain):],
+		"no message":         attach(plain, nil),
+		"message of zeros":   attach(plain, make([]byte, 100)),
+		"message too long":   attach(plain, make([]byte, 65536)),
+	}
+	for _, hash := range []string{"sha1", "sha224", "sha256", "sha384", "sha512", "sha3-256", "sha3-384", "sha3-512", "sm3"} {
+		for _, useKeyID := range []bool{false, true} {
+			files[sprint("rsa2048 ", hash, " -k ", useKeyID)] = sign(b.T, plain, "rsa2048", hash, useKeyID)
+		}
+		if hash != "sm3" {
+			files["p384 "+hash] = sign(b.T, plain, "p384", hash, false)
+		}
+	}
+	for name, options := range openSSL(b.T) {
+		files["openssl "+name] = attach(plain, signCMS(b.T, plain, options...))
+	}
+	addTrailers(files, good)
+	for _, name := range sorted(files) {
+		b.ask(vector.Vector{Name: name, Kind: vector.Module, Data: files[name]}, judge)
+	}
+}
+
+// addTrailers changes each field of struct module_signature, and the marker.
+func addTrailers(files map[string][]byte, good []byte) {
+	at := len(good) - len(marker) - 12
+	for field := range 8 {
+		for _, value := range []byte{1, 2, 3, 255} {
+			if good[at+field] != value {
+				b := bytes.Clone(good)
+				b[at+field] = value
+				files[fmt.Sprintf("field %d is %d", field, value)] = b
+			}
+		}
+	}
+	size := binary.BigEndian.Uint32(good[at+8:])
+	for _, other := range []uint32{0, 1, size - 1, size + 1, size * 2, uint32(at - 1), uint32(at), uint32(at + 1), uint32(len(good)), 1 << 31, 1<<32 - 1} {
+		b := bytes.Clone(good)
+		binary.BigEndian.PutUint32(b[at+8:], other)
+		files[fmt.Sprintf("sig_len is %d for %d", int64(other)-int64(size), size)] = b
+	}
+	b := bytes.Clone(good)
+	b[len(b)-2] ^= 1
+	files["marker broken"] = b
+}
+
+// loadCompressed loads modules that the kernel decompresses itself, where it can.
+func (b *bench) loadCompressed() {
+	option := map[string]string{".ko.xz": "XZ", ".ko.zst": "ZSTD", ".ko.gz": "GZIP"}
+	config := read(b.T, b.kernel.Config())
+	plain := strip(b.T, b.kernel.Module(b.T, "dummy"))
+	if !bytes.Contains(config, []byte("\nCONFIG_MODULE_DECOMPRESS=y")) {
+		b.Logf("%s does not decompress modules itself", b.kernel.Release)
+		return
+	}
+	for _, key := range []string{"rsa2048", "rsa3072"} {
+		signed := sign(b.T, plain, key, "sha256", false)
+		for _, suffix := range sorted(option) {
+			if !bytes.Contains(config, []byte("\nCONFIG_MODULE_COMPRESS_"+option[suffix]+"=y")) {
+				continue
+			}
+			b.Logf("%s decompresses %s itself", b.kernel.Release, suffix)
+			b.trials = append(b.trials, trial{Vector: vector.Vector{
+				Name: key + suffix, Kind: vector.Module, Data: compress(b.T, signed, suffix),
+				Flags: moduleCompressed,
+			}, judge: b.enforced, inside: signed})
+		}
+	}
+}
+
+// compress writes a module as the kernel's build does.
+func compress(t testing.TB, module []byte, suffix string) []byte {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "dummy.ko")
+	if err := os.WriteFile(path, module, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	format, ok := compressed.Of("dummy" + suffix)
+	if !ok {
+		t.Fatalf("no format %s", suffix)
+	}
+	var out bytes.Buffer
+	if err := format.Compress(context.Background(), &out, f); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
