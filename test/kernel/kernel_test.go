@@ -37,6 +37,7 @@ type bench struct {
 	rules    *keyring.Kernel
 	db       [][]byte // UEFI db
 	keyrings []vector.Keyring
+	files    []vm.File // for the machine's root directory
 	trials   []trial
 
 	modules, enforced *keyring.Judge // init_module without and with sig_enforce
@@ -111,6 +112,16 @@ func read(t testing.TB, path string) []byte {
 	return b
 }
 
+// certificateOf reads a certificate of a test key.
+func certificateOf(t testing.TB, name string) []byte {
+	t.Helper()
+	c, err := certificate.Read(testKey(t, name+".pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.Raw
+}
+
 // certificates are those of the test keys, and of the odd ones that have one.
 func certificates(t testing.TB) [][]byte {
 	t.Helper()
@@ -151,7 +162,7 @@ func (t trial) foretell() (*keyring.Verdict, error) {
 		data = t.inside
 	}
 	switch t.Kind {
-	case vector.Module:
+	case vector.Module, vector.Insmod:
 		return t.judge.Module(bytes.NewReader(data), int64(len(data)))
 	case vector.Value:
 		return t.judge.MapValue(data)
@@ -176,7 +187,7 @@ func (b *bench) boot() {
 	}
 	reports := vm.Boot(b.T, b.kernel, vm.Options{
 		Init:  "sign-file/test/kernel/init",
-		Files: []vm.File{{Name: vector.File, Data: packed.Bytes()}},
+		Files: append(b.files, vm.File{Name: vector.File, Data: packed.Bytes()}),
 		DB:    b.db, Timeout: bootTimeout,
 	})
 	if len(reports) != len(b.trials) {
@@ -218,14 +229,14 @@ const maxDifferences = 200
 
 // differs says in what a kernel's answer differs from what was foretold.
 func differs(kind vector.Kind, v *keyring.Verdict, r vector.Result) string {
-	want := v.Errno
-	if kind == vector.Module {
+	want, loads := v.Errno, kind == vector.Module || kind == vector.Insmod
+	if loads {
 		want = v.LoadErrno
 	}
 	switch {
 	case r.Errno != want:
 		return fmt.Sprintf("the kernel says %s, keyring %s", name(r.Errno), name(want))
-	case kind == vector.Module && strings.Contains(r.Taint, "E") != v.Taints:
+	case loads && strings.Contains(r.Taint, "E") != v.Taints:
 		return fmt.Sprintf("the module's taint is %q, keyring says %v", r.Taint, v.Taints)
 	case kind == vector.Value && v.Func == "mod_check_sig":
 		// No released kernel has the trailer of a value in its hands: the init decided.

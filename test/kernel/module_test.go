@@ -6,16 +6,20 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"sign-file/certificate"
 	"sign-file/compressed"
 	"sign-file/digest"
+	"sign-file/internal/testenv"
 	"sign-file/keyring"
 	"sign-file/keys"
 	"sign-file/signfile"
 	"sign-file/test/kernel/vector"
+	"sign-file/test/vm"
 )
 
 const marker = "~Module signature appended~\n"
@@ -148,28 +152,57 @@ func addTrailers(files map[string][]byte, good []byte) {
 	files["marker broken"] = b
 }
 
-// loadCompressed loads modules that the kernel decompresses itself, where it can.
+// loadCompressed loads compressed modules: through kmod, which decompresses what the
+// kernel doesn't, and with finit_module where the kernel decompresses by itself.
 func (b *bench) loadCompressed() {
+	features := b.addKmod()
 	option := map[string]string{".ko.xz": "XZ", ".ko.zst": "ZSTD", ".ko.gz": "GZIP"}
+	feature := map[string]string{".ko.xz": "+XZ", ".ko.zst": "+ZSTD", ".ko.gz": "+ZLIB"}
 	config := read(b.T, b.kernel.Config())
+	has := func(name string) bool { return bytes.Contains(config, []byte("\nCONFIG_MODULE_"+name+"=y\n")) }
 	plain := strip(b.T, b.kernel.Module(b.T, "dummy"))
-	if !bytes.Contains(config, []byte("\nCONFIG_MODULE_DECOMPRESS=y")) {
-		b.Logf("%s does not decompress modules itself", b.kernel.Release)
-		return
-	}
-	for _, key := range []string{"rsa2048", "rsa3072"} {
-		signed := sign(b.T, plain, key, "sha256", false)
-		for _, suffix := range sorted(option) {
-			if !bytes.Contains(config, []byte("\nCONFIG_MODULE_COMPRESS_"+option[suffix]+"=y")) {
-				continue
+	for _, suffix := range sorted(option) {
+		itself := has("DECOMPRESS") && has("COMPRESS_"+option[suffix])
+		kmod := strings.Contains(features, feature[suffix])
+		b.Logf("%s: who decompresses %s: the kernel %v, kmod %v", b.kernel.Release, suffix, itself, kmod)
+		for _, key := range []string{"rsa2048", "rsa3072"} {
+			signed := sign(b.T, plain, key, "sha256", false)
+			v := vector.Vector{Name: key + suffix, Kind: vector.Insmod, Data: compress(b.T, signed, suffix), Suffix: suffix}
+			if kmod {
+				b.trials = append(b.trials, trial{Vector: v, judge: b.enforced, inside: signed})
 			}
-			b.Logf("%s decompresses %s itself", b.kernel.Release, suffix)
-			b.trials = append(b.trials, trial{Vector: vector.Vector{
-				Name: key + suffix, Kind: vector.Module, Data: compress(b.T, signed, suffix),
-				Flags: moduleCompressed,
-			}, judge: b.enforced, inside: signed})
+			if itself {
+				v.Kind, v.Flags = vector.Module, moduleCompressed
+				b.trials = append(b.trials, trial{Vector: v, judge: b.enforced, inside: signed})
+			}
 		}
 	}
+}
+
+// addKmod puts this machine's kmod and its libraries into the virtual one, and
+// returns what it was built with.
+func (b *bench) addKmod() (features string) {
+	kmod := testenv.Tool(b.T, "kmod")
+	output, err := exec.Command(testenv.Tool(b.T, "ldd"), kmod).Output()
+	if err != nil {
+		b.Fatalf("ldd %s: %v", kmod, err)
+	}
+	b.files = append(b.files, vm.File{Name: "kmod", Data: read(b.T, kmod)})
+	for _, word := range strings.Fields(string(output)) {
+		if !strings.HasPrefix(word, "/") {
+			continue
+		}
+		name := filepath.Base(word)
+		if strings.HasPrefix(name, "ld-linux") {
+			name = vector.Loader
+		}
+		b.files = append(b.files, vm.File{Name: name, Data: read(b.T, word)})
+	}
+	version, err := exec.Command(kmod, "--version").Output()
+	if err != nil {
+		b.Fatalf("%s --version: %v", kmod, err)
+	}
+	return string(version)
 }
 
 // compress writes a module as the kernel's build does.

@@ -12,8 +12,9 @@
 #define MAX_DATA (1 << 20)
 #define MAX_SIGNATURE (1 << 17)
 
-/* A command that bpf(2) will not know: the hook comes first, then EINVAL. */
-#define TRIGGER 0x7369676e
+/* A command that bpf(2) will not know: the hook comes first, then EINVAL. Bit 16 is
+ * clear: 7.x has a flag there, and takes it off for the hook. */
+#define TRIGGER 0x7369
 
 enum status {
 	NOT_RUN, /* as user space leaves it */

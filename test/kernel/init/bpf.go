@@ -35,7 +35,7 @@ type request struct {
 
 // From verify.bpf.c.
 const (
-	trigger  = 0x7369676e
+	trigger  = 0x7369
 	notRun   = 0
 	verified = 1
 )

@@ -5,11 +5,8 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
-	"strconv"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -63,7 +60,9 @@ func (m *machine) run(v vector.Vector) (vector.Result, error) {
 	var err error
 	switch v.Kind {
 	case vector.Module:
-		r, err = loadModule(data, v)
+		r, err = loadModule(func() error { return insert(data, v.Flags) })
+	case vector.Insmod:
+		r, err = loadModule(func() error { return insmod(data, v.Suffix) })
 	case vector.Certificate:
 		r.Errno, err = m.rings.offer(data)
 	case vector.Value, vector.Detached:
@@ -97,61 +96,6 @@ func (m *machine) verify(v vector.Vector, data, signature []byte) (syscall.Errno
 		}
 	}
 	return m.bpf.verify(data, signature, ring, uint32(v.System))
-}
-
-// loadModule puts a module to the kernel and takes it out again.
-func loadModule(data []byte, v vector.Vector) (vector.Result, error) {
-	var r vector.Result
-	var err error
-	if v.Flags == 0 {
-		err = unix.InitModule(data, v.Params)
-	} else {
-		err = finitModule(data, v)
-	}
-	if err != nil && !errors.As(err, &r.Errno) {
-		return r, err
-	}
-	tainted, err := os.ReadFile("/proc/sys/kernel/tainted")
-	if err != nil {
-		return r, err
-	}
-	if r.Tainted, err = strconv.ParseUint(strings.TrimSpace(string(tainted)), 10, 64); err != nil {
-		return r, err
-	}
-	if r.Errno != 0 {
-		return r, nil
-	}
-	// The newest module comes first.
-	list, err := os.ReadFile("/proc/modules")
-	if err != nil {
-		return r, err
-	}
-	name, _, _ := strings.Cut(string(list), " ")
-	taint, err := os.ReadFile("/sys/module/" + name + "/taint")
-	if err != nil {
-		return r, err
-	}
-	r.Taint = strings.TrimSpace(string(taint))
-	if v.Keep {
-		return r, nil
-	}
-	if err := unix.DeleteModule(name, 0); err != nil {
-		return r, fmt.Errorf("removing %s: %w", name, err)
-	}
-	return r, nil
-}
-
-func finitModule(data []byte, v vector.Vector) error {
-	fd, err := unix.MemfdCreate("module", unix.MFD_CLOEXEC)
-	if err != nil {
-		return fmt.Errorf("memfd: %w", err)
-	}
-	file := os.NewFile(uintptr(fd), "module")
-	defer file.Close()
-	if _, err := file.Write(data); err != nil {
-		return err
-	}
-	return unix.FinitModule(fd, v.Params, v.Flags)
 }
 
 // kernelLog reads /dev/kmsg, one record a read, from where it was opened on.

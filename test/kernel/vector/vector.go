@@ -17,6 +17,9 @@ const (
 	// Module loads Data with init_module, or finit_module where Flags are set,
 	// and removes it again.
 	Module Kind = "module"
+	// Insmod has kmod load Data, a file whose name ends with Suffix: it decompresses
+	// the file itself, or has the kernel do it.
+	Insmod Kind = "insmod"
 	// Value verifies Data, a whole map value (be32 size, module-style signed
 	// file, tail), with bpf_verify_pkcs7_signature.
 	Value Kind = "value"
@@ -66,10 +69,8 @@ type Vector struct {
 
 	// Flags of finit_module (MODULE_INIT_*).
 	Flags int
-	// Params of the module.
-	Params string
-	// Keep leaves the module loaded for the vectors after it.
-	Keep bool
+	// Suffix of the file for Insmod.
+	Suffix string
 }
 
 // Keyring is a keyring of user space that the init makes before the first vector.
@@ -93,6 +94,10 @@ type Result struct {
 
 // File is where the init finds its Job.
 const File = "vectors"
+
+// Loader is the dynamic linker of kmod, which lies beside it as "kmod" with all its
+// libraries.
+const Loader = "ld.so"
 
 // Job is everything that one boot is for.
 type Job struct {
