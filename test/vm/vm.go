@@ -57,7 +57,7 @@ func Kernels(t testing.TB) []Kernel {
 	}
 	found, _ := filepath.Glob(filepath.Join(cache, "[0-9]*.[0-9]*", "version"))
 	if len(found) == 0 {
-		testenv.Missing(t, "a kernel to boot (test/vm/fetch.sh)")
+		testenv.Missing(t, "a kernel to boot (test/kernel/fetch.sh)")
 	}
 	var kernels []Kernel
 	wanted := strings.Fields(os.Getenv("SIGN_FILE_TEST_KERNELS"))
@@ -72,7 +72,7 @@ func Kernels(t testing.TB) []Kernel {
 		kernels = append(kernels, k)
 	}
 	if len(kernels) == 0 {
-		testenv.Missing(t, fmt.Sprintf("a kernel of %v (test/vm/fetch.sh)", wanted))
+		testenv.Missing(t, fmt.Sprintf("a kernel of %v (test/kernel/fetch.sh)", wanted))
 	}
 	slices.SortFunc(kernels, func(a, b Kernel) int { return compareSeries(a.Series, b.Series) })
 	return kernels
@@ -113,7 +113,7 @@ func (k Kernel) Config() string { return filepath.Join(k.dir, "config") }
 // Image is the path of the kernel as packaged, with the certificates built into it.
 func (k Kernel) Image() string { return filepath.Join(k.dir, "vmlinuz") }
 
-// File is a file of the machine's root directory, besides the init.
+// File is a file of the machine's root directory, besides the init. It may be executed.
 type File struct {
 	Name string // without directories
 	Data []byte
@@ -147,7 +147,7 @@ func Boot(t testing.TB, k Kernel, o Options) []json.RawMessage {
 	}
 	files := []file{{"init", 0o755, program}}
 	for _, f := range o.Files {
-		files = append(files, file{f.Name, 0o644, f.Data})
+		files = append(files, file{f.Name, 0o755, f.Data})
 	}
 	initrd := filepath.Join(dir, "initrd")
 	if err := os.WriteFile(initrd, cpio(files), 0o644); err != nil {

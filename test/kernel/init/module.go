@@ -76,11 +76,14 @@ func insmod(data []byte, suffix string) error {
 	if err == nil {
 		return nil
 	}
+	if !errors.As(err, new(*exec.ExitError)) {
+		return fmt.Errorf("kmod: %v", err) // with %w it would pass for the kernel's answer
+	}
 	why := string(output[bytes.LastIndex(output, []byte(": "))+1:])
 	for errno := syscall.Errno(1); errno < 134; errno++ {
 		if strings.EqualFold(strings.TrimSpace(why), errno.Error()) {
 			return errno
 		}
 	}
-	return fmt.Errorf("kmod: %w: %s", err, output)
+	return fmt.Errorf("kmod: %v: %s", err, output)
 }
