@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	filippo.io/mldsa v1.0.0
+	github.com/cilium/ebpf v0.22.0
 	github.com/emmansun/gmsm v0.15.5
 	github.com/klauspost/compress v1.20.3
 	github.com/ulikunitz/xz v0.5.17
@@ -16,7 +17,6 @@ require (
 )
 
 require (
-	github.com/cilium/ebpf v0.22.0 // indirect
 	github.com/cpuguy83/go-md2man/v2 v2.0.7 // indirect
 	github.com/russross/blackfriday/v2 v2.1.0 // indirect
 	github.com/xrash/smetrics v0.0.0-20240521201337-686a1a2994c1 // indirect
