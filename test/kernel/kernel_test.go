@@ -34,10 +34,10 @@ type trial struct {
 type bench struct {
 	*testing.T
 	kernel   vm.Kernel
-	rules    *keyring.Kernel
 	db       [][]byte // UEFI db
 	keyrings []vector.Keyring
 	files    []vm.File // for the machine's root directory
+	cmdline  string
 	trials   []trial
 
 	modules, enforced *keyring.Judge // init_module without and with sig_enforce
@@ -49,24 +49,32 @@ type bench struct {
 // everyone is the keyring with all test certificates.
 const everyone = "everyone"
 
-func newBench(t *testing.T, k vm.Kernel) *bench {
-	rules, err := keyring.KernelOfConfig(k.Config())
-	if err != nil {
-		t.Fatal(err)
+func newBench(t *testing.T, k vm.Kernel, fips bool) *bench {
+	rules := rulesOf(t, k.Config())
+	b := &bench{T: t, kernel: k}
+	if fips {
+		rules.FIPS, b.cmdline = true, "fips=1"
 	}
-	rules.NoAutoload = true // the machine has no modprobe
-	b := &bench{T: t, kernel: k, rules: rules}
-	b.db = [][]byte{testKey(t, "rsa2048.x509"), testKey(t, "p384.x509")}
-	builtin, platform := &keyring.Ring{}, &keyring.Ring{}
-	if err := builtin.Load(k.Image()); err != nil {
-		t.Fatal(err)
+	b.trustDB(rules)
+	b.rings = map[string]*keyring.Judge{}
+	b.ring(rules, everyone, certificates(t)...)
+	b.ring(rules, "rsa2048", testKey(t, "rsa2048.x509"))
+	b.ring(rules, "nobody")
+	return b
+}
+
+// trustDB makes the judges of the kernel's own keyrings: what is built in, and what we
+// put into db.
+func (b *bench) trustDB(rules *keyring.Kernel) {
+	b.db = [][]byte{testKey(b.T, "rsa2048.x509"), testKey(b.T, "p384.x509")}
+	builtin, platform, modules := &keyring.Ring{}, &keyring.Ring{}, &keyring.Ring{}
+	for _, ring := range []*keyring.Ring{builtin, modules} {
+		if err := ring.Load(b.kernel.Image()); err != nil {
+			b.Fatal(err)
+		}
 	}
-	trust(t, platform, b.db...)
-	modules := &keyring.Ring{}
-	if err := modules.Load(k.Image()); err != nil {
-		t.Fatal(err)
-	}
-	trust(t, modules, b.db...) // Debian's kernels look into .platform too
+	trust(b.T, platform, b.db...)
+	trust(b.T, modules, b.db...) // Debian's kernels look into .platform too
 	b.modules = keyring.NewJudge(rules, modules, keyring.Module)
 	b.enforced = keyring.NewJudge(rules, modules, keyring.Module)
 	b.enforced.Enforce = true
@@ -75,19 +83,24 @@ func newBench(t *testing.T, k vm.Kernel) *bench {
 		vector.Builtin: secondary, vector.Secondary: secondary,
 		vector.Platform: keyring.NewJudge(rules, platform, keyring.MapValue),
 	}
-	b.rings = map[string]*keyring.Judge{}
-	b.ring(everyone, certificates(t)...)
-	b.ring("rsa2048", testKey(t, "rsa2048.x509"))
-	b.ring("nobody")
-	return b
+}
+
+func rulesOf(t *testing.T, config string) *keyring.Kernel {
+	t.Helper()
+	rules, err := keyring.KernelOfConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules.NoAutoload = true // the machine has no modprobe
+	return rules
 }
 
 // ring makes a keyring on both sides.
-func (b *bench) ring(name string, certificates ...[]byte) {
+func (b *bench) ring(rules *keyring.Kernel, name string, certificates ...[]byte) {
 	b.keyrings = append(b.keyrings, vector.Keyring{Name: name, Certificates: certificates})
 	ring := &keyring.Ring{}
 	trust(b.T, ring, certificates...)
-	b.rings[name] = keyring.NewJudge(b.rules, ring, keyring.MapValue)
+	b.rings[name] = keyring.NewJudge(rules, ring, keyring.MapValue)
 }
 
 func trust(t *testing.T, ring *keyring.Ring, certificates ...[]byte) {
@@ -188,7 +201,7 @@ func (b *bench) boot() {
 	reports := vm.Boot(b.T, b.kernel, vm.Options{
 		Init:  "sign-file/test/kernel/init",
 		Files: append(b.files, vm.File{Name: vector.File, Data: packed.Bytes()}),
-		DB:    b.db, Timeout: bootTimeout,
+		DB:    b.db, Cmdline: b.cmdline, Timeout: bootTimeout,
 	})
 	if len(reports) != len(b.trials) {
 		b.Fatalf("%d answers to %d questions", len(reports), len(b.trials))
@@ -203,6 +216,9 @@ func (b *bench) compare(reports []json.RawMessage) {
 		var r vector.Result
 		if err := json.Unmarshal(reports[i], &r); err != nil {
 			b.Fatal(err)
+		}
+		if r.Name != t.Name {
+			b.Fatalf("an answer to %q for the question %q", r.Name, t.Name)
 		}
 		if t.Kind == vector.Enforce {
 			continue

@@ -69,7 +69,7 @@ func signCMS(t testing.TB, data []byte, options ...string) []byte {
 }
 
 // golden asks about all that the real sign-file made: every key with every digest.
-func (b *bench) golden() {
+func (b *bench) golden(ring string) {
 	files, err := filepath.Glob("../../testdata/golden/*.p7s")
 	if err != nil || len(files) == 0 {
 		b.Fatalf("no golden messages: %v", err)
@@ -77,7 +77,7 @@ func (b *bench) golden() {
 	data := read(b.T, "../../testdata/hello.ko")
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".p7s")
-		v := vector.Vector{Name: name, Kind: vector.Detached, Data: data, Signature: read(b.T, file), Keyring: everyone}
+		v := vector.Vector{Name: name, Kind: vector.Detached, Data: data, Signature: read(b.T, file), Keyring: ring}
 		b.message(v)
 		v.Name, v.Patches = name+", data changed", []vector.Patch{{Offset: 100, XOR: 1}}
 		b.message(v)

@@ -18,7 +18,7 @@ import (
 func TestBitFlips(t *testing.T) {
 	for _, k := range vm.Kernels(t) {
 		t.Run(k.Series, func(t *testing.T) {
-			b := newBench(t, k)
+			b := newBench(t, k, false)
 			data := read(t, "../../testdata/value.bin")
 			for _, key := range []string{"rsa2048", "p256"} {
 				b.flip(key, sign(t, data, key, "sha256", false))
@@ -47,7 +47,7 @@ func TestMutations(t *testing.T) {
 	for _, k := range vm.Kernels(t) {
 		t.Run(k.Series, func(t *testing.T) {
 			t.Logf("SIGN_FILE_TEST_SEED=%d", seed)
-			b := newBench(t, k)
+			b := newBench(t, k, false)
 			b.enforce()
 			m := mutator{bench: b, random: rand.New(rand.NewPCG(seed, 0)), originals: b.originals()}
 			for i := range count {

@@ -1,6 +1,9 @@
 package kernel
 
 import (
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,16 +18,30 @@ const bootTimeout = 20 * time.Minute
 func TestVerdicts(t *testing.T) {
 	for _, k := range vm.Kernels(t) {
 		t.Run(k.Series, func(t *testing.T) {
-			b := newBench(t, k)
+			b := newBench(t, k, false)
 			b.offer()
 			b.load(b.modules)
 			b.enforce()
 			b.load(b.enforced)
 			b.loadCompressed()
-			b.golden()
+			b.golden(everyone)
 			b.values()
 			b.cms()
 			b.system()
+			b.digests()
+			b.boot()
+		})
+	}
+}
+
+// TestFIPS asks each kernel, booted with fips=1, about all that is not a module.
+func TestFIPS(t *testing.T) {
+	for _, k := range vm.Kernels(t) {
+		t.Run(k.Series, func(t *testing.T) {
+			b := newBench(t, k, true)
+			b.offer()
+			b.golden(everyone)
+			b.cms()
 			b.boot()
 		})
 	}
@@ -40,4 +57,25 @@ func (b *bench) offer() {
 	for i, der := range certificates(b.T) {
 		b.ask(vector.Vector{Name: sprint("certificate ", i), Kind: vector.Certificate, Data: der}, b.rings["nobody"])
 	}
+}
+
+// digests loads what the kernel has as modules, signed by Debian, and asks again
+// about all messages: more of them can be verified now.
+func (b *bench) digests() {
+	for _, name := range []string{"libsha3", "sha3", "sha3_generic", "sha512_generic"} {
+		if module := b.kernel.Module(b.T, name); module != nil {
+			b.ask(vector.Vector{Name: name, Kind: vector.Module, Data: module, Keep: true}, b.enforced)
+		}
+	}
+	config := string(read(b.T, b.kernel.Config()))
+	for _, option := range []string{"SHA3", "SHA512"} {
+		config = strings.Replace(config, "\nCONFIG_CRYPTO_"+option+"=m\n", "\nCONFIG_CRYPTO_"+option+"=y\n", 1)
+	}
+	path := filepath.Join(b.TempDir(), "config")
+	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	const later = "everyone, later"
+	b.ring(rulesOf(b.T, path), later, certificates(b.T)...)
+	b.golden(later)
 }

@@ -78,9 +78,6 @@ func Kernels(t testing.TB) []Kernel {
 	return kernels
 }
 
-// AtLeast tells whether the kernel is of the series or a later one.
-func (k Kernel) AtLeast(series string) bool { return compareSeries(k.Series, series) >= 0 }
-
 func compareSeries(a, b string) int {
 	var x, y [2]int
 	fmt.Sscanf(a, "%d.%d", &x[0], &x[1])

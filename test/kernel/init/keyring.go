@@ -11,45 +11,59 @@ import (
 )
 
 type keyrings struct {
-	serial  map[string]int32
-	scratch int // where certificates are offered
+	certificates map[string][][]byte
+	serial       map[string]int32 // of those that are made
+	scratch      int              // where certificates are offered
 }
 
-func makeKeyrings(want []vector.Keyring) (keyrings, error) {
-	k := keyrings{serial: map[string]int32{}}
+func newKeyrings(want []vector.Keyring) (*keyrings, error) {
+	k := &keyrings{certificates: map[string][][]byte{}, serial: map[string]int32{}}
+	for _, w := range want {
+		k.certificates[w.Name] = w.Certificates
+	}
 	// A session of our own: init has none that we could search.
 	if _, err := unix.KeyctlJoinSessionKeyring("init"); err != nil {
-		return k, fmt.Errorf("session keyring: %w", err)
-	}
-	ring := func(name string) (int, error) {
-		id, err := unix.AddKey("keyring", name, nil, unix.KEY_SPEC_SESSION_KEYRING)
-		if err != nil {
-			return 0, fmt.Errorf("keyring %q: %w", name, err)
-		}
-		return id, nil
+		return nil, fmt.Errorf("session keyring: %w", err)
 	}
 	var err error
-	if k.scratch, err = ring("scratch of init"); err != nil {
-		return k, err
+	k.scratch, err = newKeyring("scratch of init")
+	return k, err
+}
+
+func newKeyring(name string) (int, error) {
+	id, err := unix.AddKey("keyring", name, nil, unix.KEY_SPEC_SESSION_KEYRING)
+	if err != nil {
+		return 0, fmt.Errorf("keyring %q: %w", name, err)
 	}
-	for _, w := range want {
-		id, err := ring(w.Name)
-		if err != nil {
-			return k, err
-		}
-		for i, certificate := range w.Certificates {
-			// The kernel's own description is subject and key identifier: a
-			// second certificate with both the same would displace the first. What
-			// this kernel refuses is left out, as package keyring leaves it out.
-			unix.AddKey("asymmetric", fmt.Sprintf("%s %d", w.Name, i), certificate, id)
-		}
-		k.serial[w.Name] = int32(id)
+	return id, nil
+}
+
+// get returns a keyring's serial number. It is made when it's asked for first: what
+// a certificate is worth depends on the algorithms that the kernel has by then.
+func (k *keyrings) get(name string) (int32, error) {
+	if serial, ok := k.serial[name]; ok {
+		return serial, nil
 	}
-	return k, nil
+	certificates, ok := k.certificates[name]
+	if !ok {
+		return 0, fmt.Errorf("no keyring %q", name)
+	}
+	id, err := newKeyring(name)
+	if err != nil {
+		return 0, err
+	}
+	for i, certificate := range certificates {
+		// The kernel's own description is subject and key identifier: a
+		// second certificate with both the same would displace the first. What
+		// this kernel refuses is left out, as package keyring leaves it out.
+		unix.AddKey("asymmetric", fmt.Sprintf("%s %d", name, i), certificate, id)
+	}
+	k.serial[name] = int32(id)
+	return int32(id), nil
 }
 
 // offer asks whether the kernel takes a certificate.
-func (k keyrings) offer(certificate []byte) (syscall.Errno, error) {
+func (k *keyrings) offer(certificate []byte) (syscall.Errno, error) {
 	id, err := unix.AddKey("asymmetric", "offered", certificate, k.scratch)
 	if err != nil {
 		var errno syscall.Errno

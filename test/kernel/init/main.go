@@ -31,7 +31,7 @@ func answer(report func(any) error) error {
 	if m.log, err = openLog(); err != nil {
 		return err
 	}
-	if m.rings, err = makeKeyrings(job.Keyrings); err != nil {
+	if m.rings, err = newKeyrings(job.Keyrings); err != nil {
 		return err
 	}
 	for _, v := range job.Vectors {
@@ -50,7 +50,7 @@ func answer(report func(any) error) error {
 
 type machine struct {
 	log   kernelLog
-	rings keyrings
+	rings *keyrings
 	bpf   *verifier // made for the first vector that needs it
 }
 
@@ -60,9 +60,9 @@ func (m *machine) run(v vector.Vector) (vector.Result, error) {
 	var err error
 	switch v.Kind {
 	case vector.Module:
-		r, err = loadModule(func() error { return insert(data, v.Flags) })
+		r, err = loadModule(v.Keep, func() error { return insert(data, v.Flags) })
 	case vector.Insmod:
-		r, err = loadModule(func() error { return insmod(data, v.Suffix) })
+		r, err = loadModule(v.Keep, func() error { return insmod(data, v.Suffix) })
 	case vector.Certificate:
 		r.Errno, err = m.rings.offer(data)
 	case vector.Value, vector.Detached:
@@ -84,9 +84,9 @@ func (m *machine) verify(v vector.Vector, data, signature []byte) (syscall.Errno
 	}
 	var ring int32
 	if v.Keyring != "" {
-		var ok bool
-		if ring, ok = m.rings.serial[v.Keyring]; !ok {
-			return 0, fmt.Errorf("no keyring %q", v.Keyring)
+		var err error
+		if ring, err = m.rings.get(v.Keyring); err != nil {
+			return 0, err
 		}
 	}
 	if m.bpf == nil {

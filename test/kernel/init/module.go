@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"syscall"
 
@@ -15,18 +14,11 @@ import (
 	"sign-file/test/kernel/vector"
 )
 
-// loadModule puts a module to the kernel and takes it out again.
-func loadModule(insert func() error) (vector.Result, error) {
+// loadModule puts a module to the kernel and takes it out again, or keeps it.
+func loadModule(keep bool, insert func() error) (vector.Result, error) {
 	var r vector.Result
 	err := insert()
 	if err != nil && !errors.As(err, &r.Errno) {
-		return r, err
-	}
-	tainted, err := os.ReadFile("/proc/sys/kernel/tainted")
-	if err != nil {
-		return r, err
-	}
-	if r.Tainted, err = strconv.ParseUint(strings.TrimSpace(string(tainted)), 10, 64); err != nil {
 		return r, err
 	}
 	if r.Errno != 0 {
@@ -43,6 +35,9 @@ func loadModule(insert func() error) (vector.Result, error) {
 		return r, err
 	}
 	r.Taint = strings.TrimSpace(string(taint))
+	if keep {
+		return r, nil
+	}
 	if err := unix.DeleteModule(name, 0); err != nil {
 		return r, fmt.Errorf("removing %s: %w", name, err)
 	}

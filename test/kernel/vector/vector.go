@@ -71,9 +71,12 @@ type Vector struct {
 	Flags int
 	// Suffix of the file for Insmod.
 	Suffix string
+	// Keep leaves the module loaded for the vectors after it.
+	Keep bool
 }
 
-// Keyring is a keyring of user space that the init makes before the first vector.
+// Keyring is a keyring of user space that the init makes for the first vector that
+// names it.
 type Keyring struct {
 	Name         string
 	Certificates [][]byte // DER
@@ -86,8 +89,6 @@ type Result struct {
 	Errno syscall.Errno `json:"errno"`
 	// Taint is the module's own (/sys/module/NAME/taint), "E" for an unsigned one.
 	Taint string `json:"taint,omitempty"`
-	// Tainted is the kernel's (/proc/sys/kernel/tainted) afterwards, which only grows.
-	Tainted uint64 `json:"tainted,omitempty"`
 	// Log is what the kernel logged meanwhile, without time stamps.
 	Log []string `json:"log,omitempty"`
 }
