@@ -32,7 +32,7 @@ MUTATIONS ?= 10000
 test-kernel:
 	test/kernel/fetch.sh $(KERNELS)
 	SIGN_FILE_TEST_KERNEL=1 SIGN_FILE_TEST_KERNELS='$(KERNELS)' SIGN_FILE_TEST_MUTATIONS=$(MUTATIONS) \
-	  $(GO) test -count=1 -timeout 2h -tags $(TAGS) -v ./test/kernel
+	  $(GO) test -count=1 -timeout 2h -tags $(TAGS) -v ./test/kernel ./test/gate
 
 race:
 	CGO_ENABLED=1 $(GO) test -race -tags $(TAGS) ./...

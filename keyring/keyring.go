@@ -24,6 +24,9 @@ func (r *Ring) Add(certificates ...*certificate.Certificate) {
 	r.certificates = append(r.certificates, certificates...)
 }
 
+// Certificates returns all that are trusted.
+func (r *Ring) Certificates() []*certificate.Certificate { return r.certificates }
+
 // Size is how many certificates are trusted.
 func (r *Ring) Size() int { return len(r.certificates) }
 

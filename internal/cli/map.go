@@ -69,6 +69,7 @@ func (p *program) mapCommand() *cli.Command {
 				},
 				Action: p.mapExtract,
 			},
+			p.gateCommand(),
 		},
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -127,6 +128,9 @@ type Options struct {
 	DB [][]byte
 	// Cmdline is added to the kernel's command line: module.sig_enforce=1, fips=1.
 	Cmdline string
+	// Processors the machine has, default 1: more are only emulated as well, and
+	// are for what threads do to each other.
+	Processors int
 	// Timeout of the whole boot, default 5 minutes.
 	Timeout time.Duration
 }
@@ -170,12 +174,13 @@ func Boot(t testing.TB, k Kernel, o Options) []json.RawMessage {
 
 // machine returns the arguments that describe the machine and its kernel. It is
 // emulated in software everywhere: where KVM is nested, stock kernels may not start
-// in it. One processor, because a second would only be emulated as well. Without
-// cx16: QEMU 7.2 computes the flags of CMPXCHG16B from a stale state now and then,
-// and 6.12 dies in kmalloc with a pointer in EFLAGS.
+// in it. One thread emulates all processors: with more, one of them may run into the
+// int3 of code that another patches. Without cx16: QEMU 7.2 computes the flags of
+// CMPXCHG16B from a stale state now and then, and 6.12 dies in kmalloc with a pointer
+// in EFLAGS.
 func machine(t testing.TB, dir string, k Kernel, o Options) []string {
 	arguments := []string{
-		"-accel", "tcg", "-cpu", "max,-cx16", "-smp", "1", "-m", "1024",
+		"-accel", "tcg,thread=single", "-cpu", "max,-cx16", "-smp", strconv.Itoa(max(o.Processors, 1)), "-m", "1024",
 		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
 	}
 	if len(o.DB) > 0 {
