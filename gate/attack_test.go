@@ -94,11 +94,12 @@ func onlyGood(t testing.TB, g *gate.Gate) (published int) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	judge := newJudge(t, "rsa2048")
 	for _, e := range entries {
 		if !bytes.HasPrefix(e.Data, []byte("good")) {
 			t.Errorf("key %x holds %q", e.Key, e.Data)
 		}
-		if expected(t, e.Value, "rsa2048") != 0 {
+		if answer(t, judge, e.Value) != 0 {
 			t.Errorf("key %x holds a value that does not verify", e.Key)
 		}
 	}

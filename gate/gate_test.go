@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -127,6 +129,7 @@ func forEachTrigger(t *testing.T, spec gate.Spec, test func(*testing.T, *gate.Ga
 }
 
 func trusting(t testing.TB, names ...string) gate.Spec {
+	inMachine(t)
 	s := gate.Spec{KeySize: 4, ValueSize: valueSize, MaxEntries: 16}
 	for _, name := range names {
 		s.Keyring.Certificates = append(s.Keyring.Certificates, readCertificate(t, name))
@@ -134,8 +137,8 @@ func trusting(t testing.TB, names ...string) gate.Spec {
 	return s
 }
 
-// expected is what the kernel should say of a value, by package keyring: an errno.
-func expected(t testing.TB, value []byte, names ...string) syscall.Errno {
+// newJudge is package keyring as the running kernel.
+func newJudge(t testing.TB, names ...string) *keyring.Judge {
 	t.Helper()
 	kernel, err := keyring.KernelOf(release())
 	if err != nil {
@@ -146,7 +149,13 @@ func expected(t testing.TB, value []byte, names ...string) syscall.Errno {
 	for _, name := range names {
 		ring.Add(readCertificate(t, name))
 	}
-	verdict, err := keyring.NewJudge(kernel, &ring, keyring.MapValue).MapValue(value)
+	return keyring.NewJudge(kernel, &ring, keyring.MapValue)
+}
+
+// answer is what the kernel should say of a value: an errno.
+func answer(t testing.TB, judge *keyring.Judge, value []byte) syscall.Errno {
+	t.Helper()
+	verdict, err := judge.MapValue(value)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,12 +186,13 @@ func TestPublish(t *testing.T) {
 		"zeros":             make([]byte, valueSize),
 		"one byte":          sign(t, "rsa2048", "sha256", "x"),
 	}
+	judge := newJudge(t, trusted...)
 	forEachTrigger(t, trusting(t, trusted...), func(t *testing.T, g *gate.Gate, l *gate.Loader) {
 		key := uint32(0)
 		for name, value := range candidates {
 			key++
 			k := []byte{byte(key), 0, 0, 0}
-			want := expected(t, value, trusted...)
+			want := answer(t, judge, value)
 			err := l.Publish(k, value)
 			var errno syscall.Errno
 			errors.As(err, &errno)
@@ -211,6 +221,62 @@ func TestPublish(t *testing.T) {
 				t.Errorf("%s: published: %v", name, found)
 			}
 		}
+	})
+}
+
+// Every message that the real sign-file has made for testdata, as map values, and every
+// single-bit flip of one of them: the gate says what package keyring expects.
+func TestVectors(t *testing.T) {
+	inMachine(t)
+	module, err := os.ReadFile("/hello.ko")
+	if err != nil {
+		t.Fatal(err)
+	}
+	messages, _ := filepath.Glob("/*.p7s")
+	if len(messages) < 60 {
+		t.Fatalf("%d messages", len(messages))
+	}
+	vectors := map[string][]byte{}
+	for _, path := range messages {
+		message, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		block, err := signfile.Append(message)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if vectors[path], err = mapvalue.Encode(slices.Concat(module, block), nil, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	small := sign(t, "rsa2048", "sha256", "data")[:4+4+446+40]
+	for i := range small {
+		for bit := range 8 {
+			flipped := bytes.Clone(small)
+			flipped[i] ^= 1 << bit
+			vectors[fmt.Sprintf("bit %d of byte %d", bit, i)] = flipped
+		}
+	}
+	trusted := []string{"rsa2048", "rsa3072", "rsa4096", "p256", "p384"}
+	spec := trusting(t, trusted...)
+	spec.ValueSize, spec.MaxEntries = 16<<10, 1
+	forEachTrigger(t, spec, func(t *testing.T, _ *gate.Gate, l *gate.Loader) {
+		judge := newJudge(t, trusted...)
+		accepted := 0
+		for name, value := range vectors {
+			padded := append(bytes.Clone(value), make([]byte, int(spec.ValueSize)-len(value))...)
+			var errno syscall.Errno
+			err := l.Publish(make([]byte, 4), value)
+			errors.As(err, &errno)
+			if want := answer(t, judge, padded); errno != want {
+				t.Errorf("%s: %v, and package keyring expects %v", name, err, want)
+			}
+			if err == nil {
+				accepted++
+			}
+		}
+		t.Logf("%d vectors, %d accepted", len(vectors), accepted)
 	})
 }
 

@@ -21,13 +21,17 @@ func TestGate(t *testing.T) {
 		{Name: "gate.test", Data: build(t, dir, "test", "-c", "sign-file/gate")},
 		{Name: "sign-file", Data: build(t, dir, "build", "sign-file")},
 	}
-	for _, name := range []string{"rsa2048", "rsa3072", "p256"} {
-		for _, suffix := range []string{".key", ".x509"} {
-			data, err := os.ReadFile("../../testdata/keys/" + name + suffix)
+	for _, pattern := range []string{"keys/rsa*", "keys/p*", "golden/rsa*.p7s", "golden/p*.p7s", "hello.ko"} {
+		paths, err := filepath.Glob("../../testdata/" + pattern)
+		if err != nil || len(paths) == 0 {
+			t.Fatalf("%s: %v", pattern, err)
+		}
+		for _, path := range paths {
+			data, err := os.ReadFile(path)
 			if err != nil {
 				t.Fatal(err)
 			}
-			binaries = append(binaries, vm.File{Name: name + suffix, Data: data})
+			binaries = append(binaries, vm.File{Name: filepath.Base(path), Data: data})
 		}
 	}
 	for _, kernel := range kernels {
