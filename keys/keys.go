@@ -57,14 +57,23 @@ func PINFromEnv(name string) PINFunc {
 	}
 }
 
-// Open opens the key that a reference names: a file in PEM or DER, or exec:COMMAND
-// (see execKey). The error doesn't repeat the reference.
+// Open opens the key that a reference names: a file in PEM or DER, a pkcs11: URI,
+// or exec:COMMAND (see execKey). The error doesn't repeat the reference; Name
+// returns it fit to be shown.
 func Open(ctx context.Context, reference string, pin PINFunc) (Key, error) {
-	if strings.HasPrefix(reference, "pkcs11:") {
-		return nil, errors.New("PKCS#11 keys are not supported by this build")
+	if OnToken(reference) {
+		return openToken(ctx, reference, pin)
 	}
 	if command, ok := strings.CutPrefix(reference, "exec:"); ok {
 		return openExec(ctx, command)
 	}
 	return openFile(reference, pin)
 }
+
+// OpenCertificate reads the certificate, DER, that a pkcs11: URI names.
+func OpenCertificate(ctx context.Context, reference string, pin PINFunc) ([]byte, error) {
+	return openCertificate(ctx, reference, pin)
+}
+
+// OnToken tells a pkcs11: URI from a file's name as sign-file does.
+func OnToken(reference string) bool { return strings.HasPrefix(reference, uriScheme) }

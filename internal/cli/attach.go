@@ -108,15 +108,15 @@ func (p *program) toSign(c *cli.Context, algorithm *digest.Algorithm, path strin
 // come.
 func signerLater(c *cli.Context, value []byte, hash string) (*signfile.Signer, crypto.PublicKey, error) {
 	file := c.String("cert")
-	cert, err := readCertificate(file)
+	cert, err := readCertificate(c.Context, file)
 	if err != nil {
 		return nil, nil, err
 	}
 	public, err := cert.PublicKey()
 	if err != nil {
-		return nil, nil, about(file, err)
+		return nil, nil, about(keys.Name(file), err)
 	}
-	signer, err := newSigner(keys.Presigned(public, value), hash, file, wantedMessage(c))
+	signer, err := newSigner(c.Context, keys.Presigned(public, value), hash, file, wantedMessage(c))
 	return signer, public, err
 }
 

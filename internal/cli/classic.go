@@ -99,9 +99,9 @@ type messageForm struct{ useKeyID, signedAttributes bool }
 func openSigner(ctx context.Context, pin keys.PINFunc, hash, key, certificateFile string, form messageForm) (*signfile.Signer, func() error, error) {
 	private, err := keys.Open(ctx, key, pin)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", key, err)
+		return nil, nil, fmt.Errorf("%s: %w", keys.Name(key), err)
 	}
-	signer, err := newSigner(private, hash, certificateFile, form)
+	signer, err := newSigner(ctx, private, hash, certificateFile, form)
 	if err != nil {
 		private.Close()
 		return nil, nil, err
@@ -109,8 +109,8 @@ func openSigner(ctx context.Context, pin keys.PINFunc, hash, key, certificateFil
 	return signer, private.Close, nil
 }
 
-func newSigner(key keys.Key, hash, certificateFile string, form messageForm) (*signfile.Signer, error) {
-	cert, err := readCertificate(certificateFile)
+func newSigner(ctx context.Context, key keys.Key, hash, certificateFile string, form messageForm) (*signfile.Signer, error) {
+	cert, err := readCertificate(ctx, certificateFile)
 	if err != nil {
 		return nil, err
 	}
@@ -122,10 +122,15 @@ func newSigner(key keys.Key, hash, certificateFile string, form messageForm) (*s
 		Key: key, Certificate: cert, Digest: algorithm,
 		UseKeyID: form.useKeyID, SignedAttributes: form.signedAttributes,
 	})
-	return signer, about(certificateFile, err)
+	return signer, about(keys.Name(certificateFile), err)
 }
 
-func readCertificate(path string) (*certificate.Certificate, error) {
+// readCertificate reads a certificate from a file, as sign-file does, or from a
+// token, as it does not.
+func readCertificate(ctx context.Context, path string) (*certificate.Certificate, error) {
+	if keys.OnToken(path) {
+		return certificateOnToken(ctx, path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -137,6 +142,15 @@ func readCertificate(path string) (*certificate.Certificate, error) {
 	}
 	cert, err := certificate.Read(data)
 	return cert, about(path, err)
+}
+
+func certificateOnToken(ctx context.Context, reference string) (*certificate.Certificate, error) {
+	der, err := keys.OpenCertificate(ctx, reference, keys.PINFromEnv(pinVariable))
+	if err != nil {
+		return nil, about(keys.Name(reference), err)
+	}
+	cert, err := certificate.Parse(der)
+	return cert, about(keys.Name(reference), err)
 }
 
 // attach is -s: hash and certificate operands are not looked at.

@@ -1,0 +1,171 @@
+package keys
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+)
+
+// uriScheme is what sign-file tests the key operand for, in lower case only.
+const uriScheme = "pkcs11:"
+
+// uri is a PKCS#11 URI (RFC 7512): attributes by name, percent-decoded. It names
+// objects on tokens, and may say where PIN and module are.
+type uri map[string]string
+
+// uriAttributes are the attributes that are looked at. Others are ignored, as
+// OpenSSL's provider does and its engine does not.
+var uriAttributes = []string{
+	"token", "manufacturer", "model", "serial", "slot-id", "slot-description", "slot-manufacturer",
+	"object", "id", "type", "pin-value", "pin-source", "module-path",
+}
+
+// parseURI splits at ";", "?" and "&" wherever they stand, as both OpenSSL back
+// ends do, so that pin-value is found in the path too. Its errors hold no value:
+// a PIN with one of these characters unescaped falls into pieces.
+func parseURI(reference string) (uri, error) {
+	rest, ok := strings.CutPrefix(reference, uriScheme)
+	if !ok {
+		return nil, errors.New("not a pkcs11: URI")
+	}
+	u := uri{}
+	pieces := strings.FieldsFunc(rest, func(r rune) bool { return strings.ContainsRune(";?&", r) })
+	for i, piece := range pieces {
+		name, escaped, ok := strings.Cut(piece, "=")
+		if !ok {
+			return nil, fmt.Errorf("part %d of the URI has no \"=\" (write ; as %%3B, ? as %%3F and & as %%26 in a value)", i+1)
+		}
+		if !slices.Contains(uriAttributes, name) {
+			continue
+		}
+		if _, twice := u[name]; twice {
+			return nil, fmt.Errorf("%s stands twice in the URI", name)
+		}
+		value, err := url.PathUnescape(escaped)
+		if err != nil {
+			return nil, fmt.Errorf("%s in the URI: bad percent-encoding (write %% as %%25)", name)
+		}
+		u[name] = value
+	}
+	return u, nil
+}
+
+// String writes the known attributes back, the PIN excepted.
+func (u uri) String() string {
+	var parts []string
+	for _, name := range uriAttributes {
+		if value, ok := u[name]; ok && name != "pin-value" {
+			parts = append(parts, name+"="+escapeValue(value))
+		}
+	}
+	return uriScheme + strings.Join(parts, ";")
+}
+
+// escapeValue leaves the unreserved characters of RFC 3986 and what paths and
+// file: URIs are read by; a raw id is binary.
+func escapeValue(value string) string {
+	var b strings.Builder
+	for _, c := range []byte(value) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("-._~/:", c) >= 0:
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
+}
+
+// Name returns a key reference as it may be shown: without the PIN that a
+// pkcs11: URI can hold.
+func Name(reference string) string {
+	if !OnToken(reference) {
+		return reference
+	}
+	u, err := parseURI(reference)
+	if err == nil {
+		return u.String()
+	}
+	// What can't be parsed can't be told apart either, PIN and all.
+	return uriScheme + "..."
+}
+
+// objects is the part of the URI that tells one object of a token from another.
+func (u uri) objects() string {
+	return u.pick("object", "id").describe("any object")
+}
+
+// tokens is the part of the URI that tells one token from another.
+func (u uri) tokens() string {
+	return u.pick(uriAttributes[:7]...).describe("any token")
+}
+
+func (u uri) pick(names ...string) uri {
+	picked := uri{}
+	for _, name := range names {
+		if value, ok := u[name]; ok {
+			picked[name] = value
+		}
+	}
+	return picked
+}
+
+func (u uri) describe(empty string) string {
+	if len(u) == 0 {
+		return empty
+	}
+	return strings.TrimPrefix(u.String(), uriScheme)
+}
+
+// pin returns the PIN that the URI holds or points to, nil if it does neither.
+func (u uri) pin() ([]byte, error) {
+	value, hasValue := u["pin-value"]
+	source, hasSource := u["pin-source"]
+	switch {
+	case hasValue && hasSource:
+		return nil, errors.New("the URI has both pin-value and pin-source")
+	case hasValue:
+		return checkPIN("pin-value", []byte(value))
+	case hasSource:
+		return pinFile(source)
+	}
+	return nil, nil
+}
+
+// pinFile reads pin-source: "file:/f", "file:///f" or a bare file name. The line
+// end that editors leave is not part of the PIN.
+func pinFile(source string) ([]byte, error) {
+	path := strings.TrimPrefix(source, "file:")
+	if strings.HasPrefix(path, "//") && path != source {
+		path = strings.TrimPrefix(strings.TrimPrefix(path, "//"), "localhost")
+	}
+	if strings.HasPrefix(path, "|") {
+		return nil, errors.New("pin-source: a command is not run; name a file")
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("pin-source: %w", err)
+	}
+	defer f.Close()
+	buf := make([]byte, MaxPINSize+3)
+	n, err := io.ReadFull(f, buf)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return nil, fmt.Errorf("pin-source: %w", err)
+	}
+	line, _ := bytes.CutSuffix(buf[:n], []byte("\n"))
+	line, _ = bytes.CutSuffix(line, []byte("\r"))
+	return checkPIN("pin-source", line)
+}
+
+func checkPIN(from string, pin []byte) ([]byte, error) {
+	if len(pin) > MaxPINSize {
+		clear(pin)
+		return nil, fmt.Errorf("%s is longer than %d bytes", from, MaxPINSize)
+	}
+	return pin, nil
+}
