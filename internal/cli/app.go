@@ -98,7 +98,7 @@ func noSuchCommand(c *cli.Context) error {
 		return cli.ShowSubcommandHelp(c)
 	}
 	if c.Args().Len() == 0 {
-		return usagef("%s: no command named", c.Command.HelpName)
+		return usagef("%s: no command named", strings.TrimPrefix(c.Command.HelpName, "sign-file "))
 	}
 	return usagef("no command %q", c.Args().First())
 }
