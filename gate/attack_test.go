@@ -3,6 +3,7 @@ package gate_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -354,7 +355,7 @@ func TestLinkGone(t *testing.T) {
 		}
 		evil := sign(t, "rsa2048", "sha256", "good data")
 		copy(evil[4:], "evil data")
-		for range 100 {
+		for range tries {
 			l.Publish(make([]byte, 4), evil)
 			l.Publish([]byte{1, 0, 0, 0}, evil)
 		}
@@ -461,6 +462,34 @@ func TestKilledCreating(t *testing.T) {
 	if err != nil || len(left) != 1 {
 		t.Errorf("left behind: %v %v", left, err)
 	}
+}
+
+// A process that is killed while it loads values leaves whole ones, and a gate that
+// goes on working: a slot is free again when its program ends.
+func TestKilledLoading(t *testing.T) {
+	forEachTrigger(t, trusting(t, "rsa2048"), func(t *testing.T, g *gate.Gate, l *gate.Loader) {
+		good := "/good.value"
+		if err := os.WriteFile(good, sign(t, "rsa2048", "sha256", "good data"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args := []string{"map", "gate", "load", g.Name}
+		for i := range 200 {
+			args = append(args, fmt.Sprintf("%d=%s", i%16, good))
+		}
+		for i := range 30 {
+			cmd := exec.Command("/sign-file", args...)
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Duration(20+13*i) * time.Millisecond)
+			cmd.Process.Kill()
+			cmd.Wait()
+			onlyGood(t, g)
+		}
+		if err := l.Publish(make([]byte, 4), sign(t, "rsa2048", "sha256", "good data")); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func trustingAs(t testing.TB, name string) gate.Spec {
