@@ -124,11 +124,30 @@ func (id *SignerID) read(body *cryptobyte.String) bool { // SignerIdentifier ::=
 	if !body.ReadASN1(&pair, cbasn1.SEQUENCE) || // issuerAndSerialNumber SEQUENCE {
 		!pair.ReadASN1Element(&issuer, cbasn1.SEQUENCE) || // issuer Name,
 		!pair.ReadASN1Element(&serial, cbasn1.INTEGER) || // serialNumber CertificateSerialNumber } }
-		!pair.Empty() {
+		!pair.Empty() || !isName(issuer) {
 		return false
 	}
 	id.Issuer, id.Serial = issuer, serial
 	return true
+}
+
+// isName checks a Name (RFC 5280, section 4.1.2.4) down to where the kernel's
+// pkcs7.asn1 looks; nothing is made of it.
+func isName(element cryptobyte.String) bool {
+	var name cryptobyte.String
+	ok := element.ReadASN1(&name, cbasn1.SEQUENCE) // Name ::= SEQUENCE OF
+	for ok && !name.Empty() {
+		var rdn cryptobyte.String
+		ok = name.ReadASN1(&rdn, cbasn1.SET) // RelativeDistinguishedName ::= SET OF
+		for ok && !rdn.Empty() {
+			var attribute cryptobyte.String
+			ok = rdn.ReadASN1(&attribute, cbasn1.SEQUENCE) && // AttributeTypeAndValue ::= SEQUENCE {
+				attribute.SkipASN1(cbasn1.OBJECT_IDENTIFIER) && // type OBJECT IDENTIFIER,
+				attribute.ReadAnyASN1Element(new(cryptobyte.String), new(cbasn1.Tag)) && // value ANY }
+				attribute.Empty()
+		}
+	}
+	return ok
 }
 
 func (a *AlgorithmIdentifier) read(from *cryptobyte.String) bool {
