@@ -103,12 +103,28 @@ func (t *token) find(session pkcs11.SessionHandle, class uint, u uri) ([]pkcs11.
 	if err := t.FindObjectsInit(session, template); err != nil {
 		return nil, fmt.Errorf("%v: C_FindObjectsInit: %w", t, err)
 	}
-	found, _, err := t.FindObjects(session, maxObjects)
+	found, err := t.collect(session)
 	if final := t.FindObjectsFinal(session); err == nil {
 		err = final
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%v: C_FindObjects: %w", t, err)
+	}
+	return found, nil
+}
+
+// collect asks until a search has no more: a token may give fewer objects than it
+// has at each call (PKCS #11 v2.40, section 5.7, C_FindObjects).
+func (t *token) collect(session pkcs11.SessionHandle) (found []pkcs11.ObjectHandle, err error) {
+	for len(found) < maxObjects {
+		more, _, err := t.FindObjects(session, maxObjects-len(found))
+		if err != nil {
+			return nil, err
+		}
+		if len(more) == 0 {
+			break
+		}
+		found = append(found, more...)
 	}
 	return found, nil
 }

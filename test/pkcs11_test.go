@@ -270,6 +270,7 @@ func TestStandInTokens(t *testing.T) {
 		{"always-authenticate", tokenPIN, 4, map[string]int{"C_Login": 1, "C_Login context": 4, "C_Sign": 4}},
 		{"drop", tokenPIN, 4, map[string]int{"C_Login": 2, "C_Sign": 4, "C_SignInit": 5}},
 		{"fail", tokenPIN, 3, map[string]int{"C_Sign": 4}},
+		{"two-keys", tokenPIN, 0, map[string]int{"C_Sign": 0}},
 		{"lie", tokenPIN, 1, map[string]int{"C_Sign": 4}},
 		{"", "wrong", 0, map[string]int{"C_Login": 1}},
 	} {

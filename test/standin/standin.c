@@ -5,7 +5,8 @@
  * STANDIN_SIGNATURE  file with the signature, 256 bytes, that C_Sign returns
  * STANDIN_LOG        file that gets a line for each call
  * STANDIN_MODE       always-authenticate, drop (before the second signature), fail (at the
- *                    second), lie (from the second on), slow (20 ms a signature), or empty
+ *                    second), lie (from the second on), slow (20 ms a signature), two-keys
+ *                    (found one at a call), or empty
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -116,15 +117,15 @@ static ulong_t find_init(ulong_t session, struct attribute *template, ulong_t co
 	searched[session % 64] = 0;
 	for (ulong_t i = 0; i < count; i++)
 		if (template[i].type == CLASS && *(ulong_t *)template[i].value == 3) /* CKO_PRIVATE_KEY alone */
-			searched[session % 64] = logged_in;
+			searched[session % 64] = logged_in * (mode("two-keys") ? 2 : 1);
 	return OK;
 }
 
 static ulong_t find(ulong_t session, ulong_t *objects, ulong_t most, ulong_t *count)
 {
-	*count = searched[session % 64];
-	searched[session % 64] = 0;
-	objects[0] = 42;
+	*count = searched[session % 64] > 0;
+	if (*count)
+		objects[0] = 41 + searched[session % 64]--;
 	return OK;
 }
 
