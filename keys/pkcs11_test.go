@@ -1,0 +1,181 @@
+//go:build cgo
+
+package keys_test
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"sign-file/certificate"
+	"sign-file/internal/testenv"
+	"sign-file/keys"
+)
+
+const tokenPIN = "1234"
+
+// newToken makes a SoftHSM token with keys of testdata, and has this process use it.
+func newToken(t *testing.T, names ...string) {
+	t.Helper()
+	util := testenv.Tool(t, "softhsm2-util")
+	found, _ := filepath.Glob("/usr/lib/*/softhsm/libsofthsm2.so")
+	if len(found) == 0 {
+		testenv.Missing(t, "libsofthsm2.so")
+	}
+	dir := t.TempDir()
+	conf := filepath.Join(dir, "conf")
+	if err := os.WriteFile(conf, []byte("directories.tokendir = "+dir+"\nobjectstore.backend = file\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("SOFTHSM2_CONF", conf)
+	t.Setenv("PKCS11_PROVIDER_MODULE", found[0])
+	runTool(t, util, "--init-token", "--free", "--label", "vault", "--pin", tokenPIN, "--so-pin", "5678")
+	for i, name := range names {
+		runTool(t, util, "--import", "../testdata/keys/"+name+".key", "--token", "vault",
+			"--label", name, "--id", fmt.Sprintf("%02x", i), "--pin", tokenPIN)
+	}
+}
+
+func runTool(t *testing.T, name string, args ...string) {
+	t.Helper()
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", name, err, out)
+	}
+}
+
+func fixedPIN(pin string) keys.PINFunc {
+	return func(string) ([]byte, error) { return []byte(pin), nil }
+}
+
+// publicKey reads the public key from a certificate file of testdata.
+func publicKey(t *testing.T, name string) crypto.PublicKey {
+	t.Helper()
+	data, err := os.ReadFile("../testdata/keys/" + name + ".x509")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := certificate.Read(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := cert.PublicKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return public
+}
+
+// sha256Info is what stands before a SHA-256 digest in a DigestInfo (RFC 8017,
+// section 9.2, note 1).
+const sha256Info = "\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20"
+
+// signText signs a text, and has the standard library verify the signature.
+func signText(key keys.Key, public crypto.PublicKey, text string) error {
+	sum := sha256.Sum256([]byte(text))
+	switch public := public.(type) {
+	case *rsa.PublicKey:
+		signature, err := key.Sign(nil, append([]byte(sha256Info), sum[:]...), crypto.Hash(0))
+		if err != nil {
+			return err
+		}
+		return rsa.VerifyPKCS1v15(public, crypto.SHA256, sum[:], signature)
+	case *ecdsa.PublicKey:
+		signature, err := key.Sign(nil, sum[:], crypto.SHA256)
+		if err == nil && !ecdsa.VerifyASN1(public, sum[:], signature) {
+			err = errors.New("wrong signature")
+		}
+		return err
+	}
+	return fmt.Errorf("a public key of type %T", public)
+}
+
+// Sixteen signers share a key: no signature goes to another's digest. Run it with
+// -race too.
+func TestParallelSigners(t *testing.T) {
+	names := []string{"rsa2048", "p256", "p384"}
+	newToken(t, names...)
+	for _, name := range names {
+		public := publicKey(t, name)
+		key, err := keys.Open(t.Context(), "pkcs11:token=vault;object="+name, fixedPIN(tokenPIN))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var signers sync.WaitGroup
+		for i := range 16 {
+			signers.Go(func() {
+				for j := range 8 {
+					if err := signText(key, public, fmt.Sprint(i, j)); err != nil {
+						t.Errorf("%s: %v", name, err)
+					}
+				}
+			})
+		}
+		signers.Wait()
+		if err := key.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := signText(key, public, "late"); err == nil {
+			t.Errorf("%s: signs after Close", name)
+		}
+	}
+}
+
+// Close waits for those who sign, and those who come later get an error.
+func TestCloseWhileSigning(t *testing.T) {
+	newToken(t, "rsa2048")
+	public := publicKey(t, "rsa2048")
+	key, err := keys.Open(t.Context(), "pkcs11:object=rsa2048", fixedPIN(tokenPIN))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var signers sync.WaitGroup
+	for i := range 16 {
+		signers.Go(func() {
+			for j := 0; signText(key, public, fmt.Sprint(i, j)) == nil; j++ {
+			}
+		})
+	}
+	key.Close()
+	key.Close()
+	signers.Wait()
+}
+
+// The PIN is asked for once, not for every session or signature.
+func TestPINIsAskedOnce(t *testing.T) {
+	newToken(t, "rsa2048")
+	public := publicKey(t, "rsa2048")
+	asked := 0
+	key, err := keys.Open(t.Context(), "pkcs11:object=rsa2048", func(string) ([]byte, error) {
+		asked++
+		return []byte(tokenPIN), nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer key.Close()
+	for i := range 4 {
+		if err := signText(key, public, fmt.Sprint(i)); err != nil {
+			t.Error(err)
+		}
+	}
+	if asked != 1 {
+		t.Errorf("asked %d times", asked)
+	}
+}
+
+func TestNoPINIsTold(t *testing.T) {
+	newToken(t, "rsa2048")
+	for _, pin := range []keys.PINFunc{nil, keys.PINFromEnv("SIGN_FILE_TEST_NO_SUCH_PIN")} {
+		if _, err := keys.Open(t.Context(), "pkcs11:object=rsa2048", pin); !errors.Is(err, keys.ErrNoPIN) {
+			t.Errorf("%v", err)
+		}
+	}
+}
