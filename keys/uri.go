@@ -40,19 +40,35 @@ func parseURI(reference string) (uri, error) {
 		if !ok {
 			return nil, fmt.Errorf("part %d of the URI has no \"=\" (write ; as %%3B, ? as %%3F and & as %%26 in a value)", i+1)
 		}
+		if name == "object-type" {
+			name = "type" // so it was called before RFC 7512
+		}
 		if !slices.Contains(uriAttributes, name) {
 			continue
 		}
 		if _, twice := u[name]; twice {
 			return nil, fmt.Errorf("%s stands twice in the URI", name)
 		}
-		value, err := url.PathUnescape(escaped)
+		value, err := unescapeValue(name, escaped)
 		if err != nil {
-			return nil, fmt.Errorf("%s in the URI: bad percent-encoding (write %% as %%25)", name)
+			return nil, fmt.Errorf("%s in the URI: %w", name, err)
 		}
 		u[name] = value
 	}
 	return u, nil
+}
+
+// unescapeValue refuses a zero byte in all but the id, which is binary: the others
+// end up as C strings, and would end there.
+func unescapeValue(name, escaped string) (string, error) {
+	value, err := url.PathUnescape(escaped)
+	switch {
+	case err != nil:
+		return "", errors.New("bad percent-encoding (write % as %25)") // err has the value
+	case name != "id" && strings.Contains(value, "\x00"):
+		return "", errors.New("has a zero byte")
+	}
+	return value, nil
 }
 
 // String writes the known attributes back, the PIN excepted.

@@ -24,6 +24,7 @@ func TestParseURI(t *testing.T) {
 		{"pkcs11:id=%01%FF%00;object=two%20words", uri{"id": "\x01\xff\x00", "object": "two words"}},
 		{"pkcs11:object=a+b", uri{"object": "a+b"}},
 		{"pkcs11:object=k%3Bl%3Fm%26n%25o", uri{"object": "k;l?m&n%o"}},
+		{"pkcs11:object-type=private;object=%25%36%31", uri{"type": "private", "object": "%61"}},
 		{"pkcs11:object=", uri{"object": ""}},
 		{"pkcs11:object=a=b", uri{"object": "a=b"}},
 		{"pkcs11:;;token=a;", uri{"token": "a"}},
@@ -44,6 +45,16 @@ func TestParseURIErrors(t *testing.T) {
 		"pkcs11:token":                         "has no \"=\"",
 		"pkcs11:object=a?pin-value=sec&ret":    "has no \"=\"",
 		"pkcs11:token=a;token=b":               "token stands twice",
+		"pkcs11:type=cert;object-type=cert":    "type stands twice",
+		"pkcs11:pin-value=sec;pin-value=ret":   "pin-value stands twice",
+		"pkcs11:module-path=/l.so%00x":         "module-path in the URI: has a zero byte",
+		"pkcs11:module-path=/l.so\x00x":        "module-path in the URI: has a zero byte",
+		"pkcs11:token=a%00":                    "token in the URI: has a zero byte",
+		"pkcs11:pin-value=sec%00ret":           "pin-value in the URI: has a zero byte",
+		"pkcs11:pin-source=%00|ret":            "pin-source in the URI: has a zero byte",
+		"pkcs11:object=%u0041":                 "object in the URI: bad percent-encoding",
+		"pkcs11:id=%":                          "id in the URI: bad percent-encoding",
+		"pkcs11:\n":                            "has no \"=\"",
 		"pkcs11:token=%4":                      "token in the URI: bad percent-encoding",
 		"pkcs11:object=a?pin-value=100%secret": "pin-value in the URI: bad percent-encoding",
 	} {
@@ -122,6 +133,7 @@ func FuzzParseURI(f *testing.F) {
 	for _, s := range []string{
 		"pkcs11:", "pkcs11:token=a;object=b?pin-value=c", "pkcs11:id=%01%ff", "pkcs11:token=a;token=a",
 		"pkcs11:object=%", "pkcs11:?&;=", "pkcs11:module-path=/l%20.so&pin-source=file:/f",
+		"pkcs11:object-type=cert;id=%00", "pkcs11:token=%00",
 	} {
 		f.Add(s)
 	}
