@@ -193,6 +193,30 @@ func TestTokenErrors(t *testing.T) {
 	}
 }
 
+// A build without C, which can't load a module, says so, and writes nothing.
+func TestStaticBuildHasNoTokens(t *testing.T) {
+	t.Parallel()
+	static := filepath.Join(t.TempDir(), "sign-file")
+	cmd := exec.Command("go", "build", "-tags", "urfave_cli_no_docs", "-o", static, "sign-file")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	signed := filepath.Join(t.TempDir(), "hello.ko")
+	cert, uri := "../testdata/keys/rsa2048.x509", "pkcs11:object=a?pin-value="+tokenPIN
+	for _, pair := range []keyPair{{uri, cert}, {"../testdata/keys/rsa2048.key", uri}} {
+		out, err := run(t, nil, static, "sha256", pair.key, pair.cert, "../testdata/hello.ko", signed)
+		if err == nil || !strings.Contains(out, "pkcs11:object=a: PKCS#11 is not in this build") || strings.Contains(out, tokenPIN) {
+			t.Errorf("%v\n%s", err, out)
+		}
+		if _, err := os.Stat(signed); err == nil {
+			t.Errorf("%s, %s: something is written", pair.key, pair.cert)
+		}
+	}
+	mustRun(t, nil, static, "sha256", "../testdata/keys/rsa2048.key", cert, "../testdata/hello.ko", signed)
+	checkSameBytes(t, signed, "../testdata/golden/hello-rsa2048-sha256.ko")
+}
+
 // engineSign has OpenSSL's engine sign hello.ko, and returns nothing if it can't.
 func (h *softHSM) engineSign(uri string) []byte {
 	h.Helper()
