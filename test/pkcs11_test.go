@@ -402,3 +402,19 @@ func TestSlowToken(t *testing.T) {
 		t.Errorf("%d sessions for 16 jobs", n)
 	}
 }
+
+// When a token drops all of its sessions at once, each is opened anew and one logs in.
+func TestManySessionsDropped(t *testing.T) {
+	t.Parallel()
+	s := newStandIn(t)
+	modules, out, err := s.sign("drop-many", 100, 16, tokenPIN)
+	if err != nil || s.count(modules) != 100 {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if n := s.calls("C_Login"); n != 2 {
+		t.Errorf("%d logins, want one before and one after", n)
+	}
+	if n := s.calls("C_OpenSession"); n > 32 {
+		t.Errorf("%d sessions for 16 jobs and one drop", n)
+	}
+}

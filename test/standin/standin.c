@@ -4,10 +4,12 @@
  *
  * STANDIN_SIGNATURE  file with the signature, 256 bytes, that C_Sign returns
  * STANDIN_LOG        file that gets a line for each call
- * STANDIN_MODE       always-authenticate, drop (before the second signature), fail (at the
- *                    second), lie (from the second on), slow (20 ms a signature), two-keys
- *                    (found one at a call), or empty
+ * STANDIN_MODE       always-authenticate, drop (all sessions, after a signature), fail (at
+ *                    the second), lie (from the second on), slow (20 ms a signature),
+ *                    drop-many (slow, and all sessions after 40), two-keys (found one at
+ *                    a call), or empty
  */
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +25,8 @@ enum { OK = 0, FUNCTION_FAILED = 6, ATTRIBUTE_TYPE_INVALID = 0x12, PIN_INCORRECT
 enum { CLASS = 0, LABEL = 3, KEY_TYPE = 0x100, ID = 0x102, ALWAYS_AUTHENTICATE = 0x202 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static int logged_in, sessions, signatures, context_login[64], searched[64], dropped;
+static int logged_in, sessions, signatures, context_login[64], searched[64], has_signed[64], signers;
+static ulong_t dropped; /* the last session that is gone */
 
 static int mode(const char *m)
 {
@@ -161,13 +164,16 @@ static ulong_t sign_init(ulong_t session, void *mechanism, ulong_t key)
 {
 	record("C_SignInit");
 	pthread_mutex_lock(&lock);
-	int drop = mode("drop") && !dropped && signatures == 1;
-	if (drop) {
-		dropped = 1;
+	/* Not while a session is being set up: that one would fail, and rightly. */
+	if (!dropped && signers == sessions && signatures >= (mode("drop") ? 1 : mode("drop-many") ? 40 : INT_MAX)) {
+		dropped = sessions;
 		logged_in = 0;
 	}
+	int gone = session <= dropped;
+	signers += !has_signed[session % 64];
+	has_signed[session % 64] = 1;
 	pthread_mutex_unlock(&lock);
-	if (drop)
+	if (gone)
 		return SESSION_HANDLE_INVALID;
 	context_login[session % 64] = 0;
 	return logged_in ? OK : USER_NOT_LOGGED_IN;
@@ -194,7 +200,7 @@ static ulong_t sign(ulong_t session, byte *data, ulong_t length, byte *signature
 	if (mode("fail") && n == 2)
 		return FUNCTION_FAILED;
 	*size = 256;
-	if (mode("slow"))
+	if (mode("slow") || mode("drop-many"))
 		usleep(20000);
 	if (!replay(signature))
 		return FUNCTION_FAILED;
