@@ -193,6 +193,43 @@ func TestTokenErrors(t *testing.T) {
 	}
 }
 
+// A certificate that can't be had is told as well.
+func TestTokenCertificateErrors(t *testing.T) {
+	t.Parallel()
+	h := newSoftHSM(t)
+	h.token("second")
+	for i, cert := range []string{"rsa2048", "rsa3072"} {
+		mustRun(t, h.env, "pkcs11-tool", "--module", h.module, "--token-label", "vault", "--login", "--pin", tokenPIN,
+			"--write-object", "../testdata/keys/"+cert+".x509", "--type", "cert", "--label", "cert", "--id", fmt.Sprintf("0%d", i+1))
+	}
+	signed := filepath.Join(t.TempDir(), "hello.ko")
+	for uri, want := range map[string]string{
+		"pkcs11:token=vault;id=%01":              "",
+		"pkcs11:id=%01":                          "", // only one of the tokens shows it
+		"pkcs11:token=vault;id=%03":              "no certificate matches id=%03: token \"vault\"",
+		"pkcs11:token=vault;object=cert":         "2 certificates on token \"vault\"",
+		"pkcs11:token=vault;id=%02":              "does not belong to the certificate",
+		"pkcs11:token=nowhere":                   "no token matches token=nowhere",
+		"pkcs11:token=vault;type=private;id=%01": "names no certificate",
+	} {
+		out, err := run(t, h.withPIN(), program(t), "sha256", "../testdata/keys/rsa2048.key", uri, "../testdata/hello.ko", signed)
+		if want == "" {
+			if err != nil {
+				t.Errorf("%s: %v\n%s", uri, err, out)
+			}
+			checkSameBytes(t, signed, "../testdata/golden/hello-rsa2048-sha256.ko")
+			os.Remove(signed)
+			continue
+		}
+		if err == nil || !strings.Contains(out, want) || strings.Count(out, "\n") != 1 {
+			t.Errorf("%s: %v, want %q in one line:\n%s", uri, err, want, out)
+		}
+		if _, err := os.Stat(signed); err == nil {
+			t.Errorf("%s: something is written", uri)
+		}
+	}
+}
+
 // A build without C, which can't load a module, says so, and writes nothing.
 func TestStaticBuildHasNoTokens(t *testing.T) {
 	t.Parallel()
