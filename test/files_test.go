@@ -328,9 +328,7 @@ func TestTerminated(t *testing.T) {
 // Who may not write to the folder can't replace the module.
 func TestFolderNotWritable(t *testing.T) {
 	setpriv := testenv.Tool(t, "setpriv")
-	if os.Geteuid() != 0 {
-		testenv.Missing(t, "root, who can become somebody else")
-	}
+	needRoot(t)
 	for name, mode := range map[string]fs.FileMode{"read-only": 0o755, "sticky": 0o777 | fs.ModeSticky} {
 		t.Run(name, func(t *testing.T) {
 			dir, err := os.MkdirTemp("", "sign-file-") // t.TempDir is for its owner alone
@@ -387,9 +385,7 @@ func TestDestIsNoFile(t *testing.T) {
 
 // A module keeps what it is besides its content.
 func TestAttributesAreKept(t *testing.T) {
-	if os.Geteuid() != 0 {
-		testenv.Missing(t, "root, who can give files away")
-	}
+	needRoot(t)
 	w := newWorkshop(t, t.TempDir(), 5000)
 	path := w.path("m.ko")
 	if err := errors.Join(os.Chown(path, 1234, 2345), os.Chmod(path, 0o640|fs.ModeSetgid), unix.Setxattr(path, "user.origin", []byte("here"), 0)); err != nil {
