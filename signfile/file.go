@@ -31,6 +31,14 @@ func (s *Signer) SignFile(ctx context.Context, module *os.File, out Output) erro
 	if err != nil {
 		return err
 	}
+	if len(pending.files) > 1 {
+		// Dying between two renames would leave one file new, one old, and a
+		// temporary name: whoever can cancel ctx is asked now, and then waits.
+		if err := ctx.Err(); err != nil {
+			pending.Discard()
+			return err
+		}
+	}
 	return pending.Commit()
 }
 

@@ -325,6 +325,43 @@ func TestTerminated(t *testing.T) {
 	}
 }
 
+// A signal at any moment: with two files to replace, both are as they were or both
+// are new, and nothing else is there. The signal waits for the second rename.
+func TestTerminatedAtAnyMoment(t *testing.T) {
+	w := newWorkshop(t, t.TempDir(), 2<<20)
+	_, message, _ := cut(w.signed)
+	const old = "an old message"
+	var whole, terminated int
+	for range 150 {
+		writeFile(t, w.path("m.ko"), string(w.module), 0o644)
+		writeFile(t, w.path("m.ko.p7s"), old, 0o644)
+		cmd := exec.Command(program(t), "-p", "sha256", w.key(), w.cert(), w.path("m.ko"))
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(rand.Int64N(int64(25 * time.Millisecond))))
+		cmd.Process.Signal(syscall.SIGTERM)
+		if cmd.Wait() == nil {
+			whole++
+		} else {
+			terminated++
+		}
+		w.only("m.ko", "m.ko.p7s")
+		switch got := readFile(t, w.path("m.ko")); {
+		case bytes.Equal(got, w.module):
+			w.holds("m.ko.p7s", []byte(old))
+		case bytes.Equal(got, w.signed):
+			w.holds("m.ko.p7s", message)
+		default:
+			t.Fatalf("m.ko: %d bytes, neither the old file nor the new one", len(got))
+		}
+		if t.Failed() {
+			return
+		}
+	}
+	t.Logf("%d ended by themselves, %d were terminated", whole, terminated)
+}
+
 // Who may not write to the folder can't replace the module.
 func TestFolderNotWritable(t *testing.T) {
 	setpriv := testenv.Tool(t, "setpriv")

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -71,7 +72,7 @@ func (p *program) keygen(c *cli.Context) error {
 		return about(files[0], err)
 	}
 	defer clear(private)
-	return writeKeyFiles(files, private, cert.Raw, c.Bool("force"))
+	return writeKeyFiles(c.Context, files, private, cert.Raw, c.Bool("force"))
 }
 
 // checkKeyFiles finds before a long computation what writeKeyFiles would find
@@ -134,7 +135,7 @@ func keygenOptions(c *cli.Context) (subject []byte, algorithm *digest.Algorithm,
 
 // writeKeyFiles writes both files or none. What replaces a key takes over none of
 // its permissions: they may have been too wide.
-func writeKeyFiles(files []string, private, cert []byte, force bool) error {
+func writeKeyFiles(ctx context.Context, files []string, private, cert []byte, force bool) error {
 	bundle := append(bytes.Clone(private), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})...)
 	defer clear(bundle)
 	contents := []struct {
@@ -152,6 +153,9 @@ func writeKeyFiles(files []string, private, cert []byte, force bool) error {
 			return err
 		}
 		made = append(made, f)
+	}
+	if err := ctx.Err(); err != nil { // to ask is to listen: a signal now waits for both names
+		return err
 	}
 	return atomicfile.CommitAll(made...)
 }
