@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"regexp"
 	"strings"
 )
 
@@ -12,13 +11,13 @@ import (
 type blacklist map[string]bool
 
 // blacklistEntry is what blacklist_vet_description takes.
-var blacklistEntry = regexp.MustCompile(`^(tbs|bin):([0-9a-f]{2}){1,64}$`)
+var blacklistEntry = lazily(`^(tbs|bin):([0-9a-f]{2}){1,64}$`)
 
 // Blacklist adds entries as the kernel writes them: "tbs:" with the hash of the
 // signed part of a certificate, "bin:" with the SHA-256 of a whole module.
 func (r *Ring) Blacklist(entries ...string) error {
 	for _, entry := range entries {
-		if !blacklistEntry.MatchString(entry) {
+		if !blacklistEntry().MatchString(entry) {
 			return fmt.Errorf("%q is no entry of a blacklist (want tbs: or bin: and a hash in lower-case hex)", entry)
 		}
 		if r.blacklist == nil {

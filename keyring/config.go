@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,7 +22,7 @@ func KernelOfConfig(path string) (*Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	title := configTitle.FindSubmatch(text)
+	title := configTitle().FindSubmatch(text)
 	if title == nil {
 		return nil, fmt.Errorf("%s: not a kernel's configuration", path)
 	}
@@ -34,9 +35,15 @@ func KernelOfConfig(path string) (*Kernel, error) {
 }
 
 var (
-	configTitle  = regexp.MustCompile(`(?m)^# Linux/\S+ (\S+) Kernel Configuration$`)
-	configOption = regexp.MustCompile(`(?m)^CONFIG_(\w+)=([ym])$`)
+	configTitle  = lazily(`(?m)^# Linux/\S+ (\S+) Kernel Configuration$`)
+	configOption = lazily(`(?m)^CONFIG_(\w+)=([ym])$`)
 )
+
+// lazily compiles a pattern when it is first used: five of them cost every run of
+// the program, whatever it does, half a millisecond.
+func lazily(pattern string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
+}
 
 func readConfig(path string) ([]byte, error) {
 	text, err := readLimited(path, maxConfig)
@@ -49,7 +56,7 @@ func readConfig(path string) ([]byte, error) {
 // configure replaces what Debian chose by what a configuration says.
 func (k *Kernel) configure(text []byte) {
 	options := map[string]string{}
-	for _, option := range configOption.FindAllSubmatch(text, -1) {
+	for _, option := range configOption().FindAllSubmatch(text, -1) {
 		options[string(option[1])] = string(option[2])
 	}
 	of := func(names ...string) availability {

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"sign-file/certificate"
@@ -103,8 +102,8 @@ func (m machine) variable(name string) ([]byte, bool) {
 
 // Lines of /proc/keys end with the type's name, and the key's description.
 var (
-	asymmetricKey = regexp.MustCompile(`^asymmetri (.*): X509\.\S+(?: [0-9a-f]+)? \[.*\]$`)
-	blacklistKey  = regexp.MustCompile(`^blacklist ((?:tbs|bin):[0-9a-f]+)$`)
+	asymmetricKey = lazily(`^asymmetri (.*): X509\.\S+(?: [0-9a-f]+)? \[.*\]$`)
+	blacklistKey  = lazily(`^blacklist ((?:tbs|bin):[0-9a-f]+)$`)
 )
 
 // readKeys reads the descriptions of keys, and the blacklist, which is nothing but
@@ -126,12 +125,12 @@ func (r *Ring) readKeys(m machine) {
 			continue
 		}
 		line := strings.Join(fields[7:], " ")
-		if key := blacklistKey.FindStringSubmatch(line); key != nil {
+		if key := blacklistKey().FindStringSubmatch(line); key != nil {
 			if err := r.Blacklist(key[1]); err != nil {
 				r.note("%v", err)
 			}
 		}
-		if key := asymmetricKey.FindStringSubmatch(line); key != nil && !known[keyIDIn(key[1])] {
+		if key := asymmetricKey().FindStringSubmatch(line); key != nil && !known[keyIDIn(key[1])] {
 			r.note("the kernel has a key %q, and no file here holds its certificate", key[1])
 		}
 	}
