@@ -64,6 +64,9 @@ func (b *bench) run(out io.Writer) (err error) {
 			}
 		}
 	}
+	if err := b.token(out); err != nil {
+		return fmt.Errorf("token: %w", err)
+	}
 	return nil
 }
 
