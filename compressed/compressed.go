@@ -15,12 +15,17 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
+	ulikunitz "github.com/ulikunitz/xz"
+	"github.com/xi2/xz"
 )
 
 // MaxSize bounds what a module may grow to, in bytes. The largest of a
 // distribution's kernel has some 30 MB, with debug information ten times that.
 const MaxSize = 2 << 30
+
+// maxWindow bounds the memory that a compressed file may ask for, in bytes: what
+// zstd(1) takes without --long. The kernel's build uses 1 MB with xz, and at most 8 with zstd.
+const maxWindow = 128 << 20
 
 // Format is one of the kernel's three.
 type Format struct {
@@ -54,7 +59,11 @@ func Of(name string) (f Format, ok bool) {
 // Decompress copies a module to dst, uncompressed. The error says where more
 // than MaxSize would come of it.
 func (f Format) Decompress(dst io.Writer, src io.Reader) error {
-	r, err := f.read(bufio.NewReaderSize(src, 64<<10))
+	buffered := bufio.NewReaderSize(src, 64<<10)
+	if _, err := buffered.Peek(1); err == io.EOF {
+		return errors.New("decompressing: an empty file") // which zstd takes for no module
+	}
+	r, err := f.read(buffered)
 	if err != nil {
 		return fmt.Errorf("decompressing: %w", err)
 	}
@@ -110,17 +119,16 @@ func writeGzip(w io.Writer) (io.WriteCloser, error) {
 }
 
 func readXZ(r io.Reader) (io.ReadCloser, error) {
-	// The dictionary is allocated as the file's header asks: within reason.
-	x, err := xz.ReaderConfig{DictCap: 1 << 16, SingleStream: false}.NewReader(r)
+	x, err := xz.NewReader(r, maxWindow)
 	return io.NopCloser(x), err
 }
 
 func writeXZ(w io.Writer) (io.WriteCloser, error) {
-	return xz.WriterConfig{CheckSum: xz.CRC32, DictCap: 1 << 20}.NewWriter(w)
+	return ulikunitz.WriterConfig{CheckSum: ulikunitz.CRC32, DictCap: 1 << 20}.NewWriter(w)
 }
 
 func readZstd(r io.Reader) (io.ReadCloser, error) {
-	d, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(128<<20), zstd.WithDecoderLowmem(true))
+	d, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
 	if err != nil {
 		return nil, err
 	}
