@@ -93,7 +93,7 @@ func (p *program) toSign(c *cli.Context, algorithm *digest.Algorithm, path strin
 		})
 		return sum, false, err
 	}
-	signer, public, err := signerLater(c, nil, algorithm.Name())
+	signer, public, err := p.signerLater(c, nil, algorithm.Name())
 	if err != nil {
 		return nil, false, err
 	}
@@ -106,9 +106,9 @@ func (p *program) toSign(c *cli.Context, algorithm *digest.Algorithm, path strin
 
 // signerLater makes a signer of --cert and a signature value, which may be yet to
 // come.
-func signerLater(c *cli.Context, value []byte, hash string) (*signfile.Signer, crypto.PublicKey, error) {
+func (p *program) signerLater(c *cli.Context, value []byte, hash string) (*signfile.Signer, crypto.PublicKey, error) {
 	file := c.String("cert")
-	cert, err := readCertificate(c.Context, file)
+	cert, err := readCertificate(c.Context, p.askPIN(), file)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -116,7 +116,7 @@ func signerLater(c *cli.Context, value []byte, hash string) (*signfile.Signer, c
 	if err != nil {
 		return nil, nil, about(keys.Name(file), err)
 	}
-	signer, err := newSigner(c.Context, keys.Presigned(public, value), hash, file, wantedMessage(c))
+	signer, err := newSigner(keys.Presigned(public, value), hash, file, cert, wantedMessage(c))
 	return signer, public, err
 }
 
@@ -152,7 +152,7 @@ func (p *program) presigned(c *cli.Context) (*signfile.Signer, error) {
 	if len(value) == 0 || len(value) > maxSignature {
 		return nil, fmt.Errorf("%s: not a bare signature value: %d bytes", file, len(value))
 	}
-	signer, _, err := signerLater(c, value, c.String("hash"))
+	signer, _, err := p.signerLater(c, value, c.String("hash"))
 	return signer, err
 }
 

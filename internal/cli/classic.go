@@ -101,7 +101,11 @@ func openSigner(ctx context.Context, pin keys.PINFunc, hash, key, certificateFil
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", keys.Name(key), err)
 	}
-	signer, err := newSigner(ctx, private, hash, certificateFile, form)
+	cert, err := readCertificate(ctx, pin, certificateFile)
+	var signer *signfile.Signer
+	if err == nil {
+		signer, err = newSigner(private, hash, certificateFile, cert, form)
+	}
 	if err != nil {
 		private.Close()
 		return nil, nil, err
@@ -109,11 +113,7 @@ func openSigner(ctx context.Context, pin keys.PINFunc, hash, key, certificateFil
 	return signer, private.Close, nil
 }
 
-func newSigner(ctx context.Context, key keys.Key, hash, certificateFile string, form messageForm) (*signfile.Signer, error) {
-	cert, err := readCertificate(ctx, certificateFile)
-	if err != nil {
-		return nil, err
-	}
+func newSigner(key keys.Key, hash, certificateFile string, cert *certificate.Certificate, form messageForm) (*signfile.Signer, error) {
 	algorithm, err := digest.Lookup(hash)
 	if err != nil {
 		return nil, err
@@ -127,9 +127,9 @@ func newSigner(ctx context.Context, key keys.Key, hash, certificateFile string, 
 
 // readCertificate reads a certificate from a file, as sign-file does, or from a
 // token, as it does not.
-func readCertificate(ctx context.Context, path string) (*certificate.Certificate, error) {
+func readCertificate(ctx context.Context, pin keys.PINFunc, path string) (*certificate.Certificate, error) {
 	if keys.OnToken(path) {
-		return certificateOnToken(ctx, path)
+		return certificateOnToken(ctx, pin, path)
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -144,8 +144,8 @@ func readCertificate(ctx context.Context, path string) (*certificate.Certificate
 	return cert, about(path, err)
 }
 
-func certificateOnToken(ctx context.Context, reference string) (*certificate.Certificate, error) {
-	der, err := keys.OpenCertificate(ctx, reference, keys.PINFromEnv(pinVariable))
+func certificateOnToken(ctx context.Context, pin keys.PINFunc, reference string) (*certificate.Certificate, error) {
+	der, err := keys.OpenCertificate(ctx, reference, pin)
 	if err != nil {
 		return nil, about(keys.Name(reference), err)
 	}
