@@ -2,7 +2,7 @@
 // as init, and returns what that program reports (package guest is its side).
 //
 // No KVM is needed, and a boot takes seconds, so the tests that use it run only
-// when asked to: SIGN_FILE_TEST_KERNEL=1. The kernels come from fetch.sh.
+// when asked to: SIGN_FILE_TEST_KERNEL=1. The kernels come from fetch.sh and build.sh.
 package vm
 
 import (
