@@ -27,6 +27,13 @@ source=linux-source-6.12
 unused=('*/drivers/gpu/*.[ch]' '*/drivers/net/*.[ch]' '*/drivers/media/*.[ch]' '*/sound/*.[ch]'
 	'*.dts*' '*.rst' '*/testing/*')
 
+needed() {
+	local tool
+	for tool in gcc make flex bison bc; do
+		command -v "$tool" >/dev/null || die "$tool is missing: $0 names all packages that it takes"
+	done
+}
+
 # unpack DIR leaves the source in DIR/tree, and its version in DIR/version.
 unpack() {
 	update
@@ -66,9 +73,6 @@ keep() {
 }
 
 [ $# -gt 0 ] || set -- gzip zstd
-for tool in gcc make flex bison bc; do
-	command -v $tool >/dev/null || die "$tool is missing: see the packages in $0"
-done
 mkdir -p "$cache"
 work=
 for format in "$@"; do
@@ -77,6 +81,7 @@ for format in "$@"; do
 		continue
 	fi
 	if [ -z "$work" ]; then
+		needed
 		work=$(mktemp -d "$cache/.small.XXXXXX")
 		trap 'rm -rf "$work"' EXIT
 		unpack "$work"
