@@ -13,57 +13,14 @@
 # What is there already is left alone; remove a directory to have it made anew.
 # 6.1 and 6.12 must be had, a failure with any other series is only reported.
 #
-# SIGN_FILE_KERNEL_CACHE   the cache, default ~/.cache/sign-file/kernels
-# SIGN_FILE_DEBIAN_MIRROR  a Debian mirror, default: the one this machine's apt uses
-#
-# No root is needed. Newer suites are read through an apt state of their own in
-# the cache, so the machine's package lists never see them.
+# The cache, the mirror and the variables that name them: apt.sh.
 set -euo pipefail
+# shellcheck source=test/kernel/apt.sh
+. "$(dirname "$0")/apt.sh"
 
-cache=${SIGN_FILE_KERNEL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sign-file/kernels}
-apt=$cache/apt
 required=' 6.1 6.12 '
-keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 # dummy is what the tests sign; the others are digests that some series have as modules only.
 modules='dummy sha512_generic sha3_generic libsha3 sha3'
-
-die() {
-	echo "fetch.sh: $*" >&2
-	exit 1
-}
-
-mirror() {
-	if [ -n "${SIGN_FILE_DEBIAN_MIRROR:-}" ]; then
-		echo "$SIGN_FILE_DEBIAN_MIRROR"
-		return
-	fi
-	# shellcheck disable=SC2016  # apt expands it
-	apt-get indextargets --format '$(REPO_URI)' \
-		'Created-By: Packages' 'Origin: Debian' 'Label: Debian' 'Component: main' | sed -n 1p
-}
-
-# apt_own runs an apt tool on the cache's own state. Options of the command line
-# win over the machine's apt.conf, which may still say what proxy to use.
-apt_own() {
-	"$@" -q -o Dir::State="$apt/state" -o Dir::State::status=/dev/null -o Dir::Cache="$apt/cache" \
-		-o Dir::Etc::SourceList="$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null \
-		-o Dir::Etc::Preferences=/dev/null -o Dir::Etc::PreferencesParts=/dev/null \
-		-o APT::Architecture=amd64 -o APT::Architectures=amd64 -o APT::Sandbox::User=root \
-		-o Acquire::Languages=none
-}
-
-update() {
-	local uri suite
-	uri=$(mirror)
-	[ -n "$uri" ] || die 'this machine has no Debian mirror: set SIGN_FILE_DEBIAN_MIRROR'
-	[ -r "$keyring" ] || die "$keyring is missing (package debian-archive-keyring)"
-	mkdir -p "$apt/state/lists/partial" "$apt/cache/archives/partial"
-	for suite in bookworm bookworm-backports trixie trixie-backports sid experimental; do
-		echo "deb [signed-by=$keyring target=Packages] $uri $suite main"
-	done >"$apt/sources.list"
-	# A suite that went away is no reason to stop: the others may have the kernel.
-	apt_own apt-get update || true
-}
 
 # newest SERIES prints "package version" of the series' newest kernel, of the
 # small cloud flavour if there is one.

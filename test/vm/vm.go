@@ -2,7 +2,7 @@
 // as init, and returns what that program reports (package guest is its side).
 //
 // No KVM is needed, and a boot takes seconds, so the tests that use it run only
-// when asked to: SIGN_FILE_TEST_KERNEL=1. The kernels come from fetch.sh.
+// when asked to: SIGN_FILE_TEST_KERNEL=1. The kernels come from fetch.sh and build.sh.
 package vm
 
 import (
@@ -29,7 +29,7 @@ import (
 
 // Kernel is one kernel of the cache.
 type Kernel struct {
-	Series  string // 6.1
+	Series  string // 6.1, or small-gzip
 	Release string // 6.1.0-50-cloud-amd64, its uname -r
 	Version string // 6.1.176-1, its Debian package's
 	dir     string
@@ -48,35 +48,58 @@ func Wanted(t testing.TB) {
 func Kernels(t testing.TB) []Kernel {
 	t.Helper()
 	Wanted(t)
-	cache := os.Getenv("SIGN_FILE_KERNEL_CACHE")
-	if cache == "" {
-		dir, err := os.UserCacheDir()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cache = filepath.Join(dir, "sign-file", "kernels")
-	}
-	found, _ := filepath.Glob(filepath.Join(cache, "[0-9]*.[0-9]*", "version"))
+	found, _ := filepath.Glob(filepath.Join(cache(t), "[0-9]*.[0-9]*", "version"))
 	if len(found) == 0 {
 		testenv.Missing(t, "a kernel to boot (test/kernel/fetch.sh)")
 	}
 	var kernels []Kernel
 	wanted := strings.Fields(os.Getenv("SIGN_FILE_TEST_KERNELS"))
 	for _, version := range found {
-		k := Kernel{dir: filepath.Dir(version)}
-		k.Series = filepath.Base(k.dir)
-		if len(wanted) > 0 && !slices.Contains(wanted, k.Series) {
+		dir := filepath.Dir(version)
+		if len(wanted) > 0 && !slices.Contains(wanted, filepath.Base(dir)) {
 			continue
 		}
-		k.Version = strings.TrimSpace(string(k.read(t, "version")))
-		k.Release = strings.TrimSpace(string(k.read(t, "release")))
-		kernels = append(kernels, k)
+		kernels = append(kernels, open(t, dir))
 	}
 	if len(kernels) == 0 {
 		testenv.Missing(t, fmt.Sprintf("a kernel of %v (test/kernel/fetch.sh)", wanted))
 	}
 	slices.SortFunc(kernels, func(a, b Kernel) int { return compareSeries(a.Series, b.Series) })
 	return kernels
+}
+
+// Small returns the kernel that build.sh made of a Debian source to decompress modules
+// of one format by itself. It is skipped where there is none, in CI too: a build takes
+// minutes.
+func Small(t testing.TB, format string) Kernel {
+	t.Helper()
+	Wanted(t)
+	dir := filepath.Join(cache(t), "small-"+format)
+	if _, err := os.Stat(filepath.Join(dir, "version")); err != nil {
+		t.Skipf("a kernel that decompresses %s is missing (test/kernel/build.sh %s)", format, format)
+	}
+	return open(t, dir)
+}
+
+// cache is where fetch.sh and build.sh leave their kernels.
+func cache(t testing.TB) string {
+	t.Helper()
+	if dir := os.Getenv("SIGN_FILE_KERNEL_CACHE"); dir != "" {
+		return dir
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(dir, "sign-file", "kernels")
+}
+
+func open(t testing.TB, dir string) Kernel {
+	t.Helper()
+	k := Kernel{Series: filepath.Base(dir), dir: dir}
+	k.Version = strings.TrimSpace(string(k.read(t, "version")))
+	k.Release = strings.TrimSpace(string(k.read(t, "release")))
+	return k
 }
 
 func compareSeries(a, b string) int {
@@ -110,6 +133,13 @@ func (k Kernel) Config() string { return filepath.Join(k.dir, "config") }
 
 // Image is the path of the kernel as packaged, with the certificates built into it.
 func (k Kernel) Image() string { return filepath.Join(k.dir, "vmlinuz") }
+
+// ELF is the path of the ELF file in that image, all that a Small kernel has.
+func (k Kernel) ELF() string { return filepath.Join(k.dir, "vmlinux") }
+
+// Build is the path of a Small kernel's build tree, as much of it as modules_install
+// needs.
+func (k Kernel) Build() string { return filepath.Join(k.dir, "build") }
 
 // File is a file of the machine's root directory, besides the init. It may be executed.
 type File struct {
@@ -188,7 +218,7 @@ func machine(t testing.TB, dir string, k Kernel, o Options) []string {
 		return append(arguments, firmware(t, dir, o.DB)...)
 	}
 	// The ELF file starts at its PVH entry point and needs no decompressor.
-	return append(arguments, "-machine", "pc", "-kernel", filepath.Join(k.dir, "vmlinux"))
+	return append(arguments, "-machine", "pc", "-kernel", k.ELF())
 }
 
 // run runs QEMU until it ends or the time is over.

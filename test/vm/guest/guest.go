@@ -22,7 +22,7 @@ type Line struct {
 }
 
 // Run is the whole of an init: it mounts what a program expects, runs main, which
-// may report as much as it wants, and powers off. main stays on one thread, as
+// may report as much as it wants, and ends the machine. main stays on one thread, as
 // credentials and the session keyring belong to one.
 func Run(main func(report func(any) error) error) {
 	// An init loads modules and attaches BPF programs to every system call.
@@ -34,9 +34,10 @@ func Run(main func(report func(any) error) error) {
 	if err := run(main); err != nil {
 		fmt.Println("init:", err)
 	}
-	// Without poweroff the kernel panics when init ends, and that ends QEMU too.
+	// QEMU has no reboot and ends at one. Power off takes ACPI, which a small kernel
+	// lacks. Without either the kernel panics when init ends, and that ends QEMU too.
 	unix.Sync()
-	unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+	unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
 }
 
 func run(main func(report func(any) error) error) error {
