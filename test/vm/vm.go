@@ -69,14 +69,13 @@ func Kernels(t testing.TB) []Kernel {
 }
 
 // Small returns the kernel that build.sh made of a Debian source to decompress modules
-// of one format by itself. It is skipped where there is none, in CI too: a build takes
-// minutes.
+// of one format by itself.
 func Small(t testing.TB, format string) Kernel {
 	t.Helper()
 	Wanted(t)
 	dir := filepath.Join(cache(t), "small-"+format)
 	if _, err := os.Stat(filepath.Join(dir, "version")); err != nil {
-		t.Skipf("a kernel that decompresses %s is missing (test/kernel/build.sh %s)", format, format)
+		testenv.Missing(t, fmt.Sprintf("a kernel that decompresses %s (test/kernel/build.sh %[1]s)", format))
 	}
 	return open(t, dir)
 }
