@@ -190,6 +190,11 @@ func TestSignFlags(t *testing.T) {
 			t.Errorf("%d modules were signed after the failure", count[0])
 		}
 	})
+	t.Run("a directory without modules is worth a word", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		checkLog(t, mustRun(t, nil, program(t), "sign", "sha256", pair.key, pair.cert, dir), dir+": no module in this directory")
+	})
 	t.Run("--from takes names with newlines if they end with NUL", func(t *testing.T) {
 		t.Parallel()
 		r := newTree(t, 5)

@@ -150,7 +150,9 @@ func (r *signRun) collect(paths []string, outputDir string) []signfile.Item {
 	r.sources = map[string]string{}
 	var items []signfile.Item
 	for _, path := range paths {
+		found := false
 		walkModules(path, func(module, relative string, err error) {
+			found = true
 			item := signfile.Item{Path: module}
 			if err == nil && outputDir != "" {
 				item.Dest = filepath.Join(outputDir, relative)
@@ -168,6 +170,10 @@ func (r *signRun) collect(paths []string, outputDir string) []signfile.Item {
 			}
 			items = append(items, item)
 		})
+		if !found {
+			// A wrong path must not end in a package of unsigned modules without a word.
+			r.warn("%s: no module in this directory", path)
+		}
 	}
 	return items
 }
