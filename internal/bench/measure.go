@@ -1,10 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,7 +25,7 @@ type side struct {
 type contest struct {
 	name         string
 	theirs, ours side
-	// outputs are removed before each run: a file that is there already would be
+	// outputs are set aside before each run: a file that is there already would be
 	// truncated by the one and kept until the end by the other.
 	outputs []string
 	rounds  int
@@ -78,7 +81,7 @@ func (c contest) once(s side) (sample, error) {
 
 func (c contest) command(args []string, stdin string) (*exec.Cmd, error) {
 	for _, path := range c.outputs {
-		if err := os.RemoveAll(path); err != nil {
+		if err := setAside(path); err != nil {
 			return nil, err
 		}
 	}
@@ -87,6 +90,29 @@ func (c contest) command(args []string, stdin string) (*exec.Cmd, error) {
 		cmd.Stdin = strings.NewReader(stdin)
 	}
 	return cmd, nil
+}
+
+// setAside empties the file or the files under path and moves path out of the way.
+// A removed file's inode would cost the next run: an ext4 without a journal looks
+// again and again for one that was not freed in the last minute.
+func setAside(path string) error {
+	err := filepath.WalkDir(path, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		return os.Truncate(path, 0)
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	place, err := os.MkdirTemp(filepath.Dir(path), "aside-")
+	if err != nil {
+		return err
+	}
+	return os.Rename(path, filepath.Join(place, filepath.Base(path)))
 }
 
 // peakMemory asks time(1), which is small itself: the kernel counts the memory of

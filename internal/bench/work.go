@@ -85,26 +85,25 @@ func (b *bench) tree() ([]contest, error) {
 }
 
 func (b *bench) signTree(unsigned string, names []string, key, hash string) contest {
-	signed := filepath.Join(b.dir, "signed")
-	outputs := []string{signed}
+	theirs, ours := filepath.Join(b.dir, "signed-theirs"), filepath.Join(b.dir, "signed-ours")
 	var pairs strings.Builder // module and dest, for xargs
 	for _, name := range names {
-		// sign-file makes no folder, and to make them is no part of its work.
-		dest := filepath.Join(b.dir, strings.ReplaceAll(name, "/", ","))
-		outputs = append(outputs, dest)
+		// sign-file makes no folders, and to make each module's is no part of its work.
+		dest := filepath.Join(theirs, strings.ReplaceAll(name, "/", ","))
 		pairs.WriteString(filepath.Join(unsigned, name) + "\x00" + dest + "\x00")
 	}
 	return contest{
 		name: fmt.Sprintf("%d modules, %s, %s, 2 workers", len(names), keyName(key), hash),
 		theirs: side{
-			args:  append([]string{"xargs", "-0", "-n2", "-P2", b.theirs}, b.operands(hash, key)...),
+			args: append([]string{"sh", "-c", `mkdir "$1" && shift && exec xargs -0 -n2 -P2 "$@"`, "sh", theirs, b.theirs},
+				b.operands(hash, key)...),
 			stdin: pairs.String(), files: len(names),
 		},
 		ours: side{
-			args:  append(append([]string{b.ours, "sign", "--jobs", "2", "--output-dir", signed}, b.operands(hash, key)...), unsigned),
+			args:  append(append([]string{b.ours, "sign", "--jobs", "2", "--output-dir", ours}, b.operands(hash, key)...), unsigned),
 			files: len(names),
 		},
-		outputs: outputs,
+		outputs: []string{theirs, ours},
 		rounds:  3 * b.factor,
 	}
 }
