@@ -305,16 +305,13 @@ func TestTerminated(t *testing.T) {
 		w := newWorkshop(t, t.TempDir(), 5000)
 		slow := w.path("slow")
 		writeFile(t, slow, "#!/bin/sh\ntouch \"$0.started\"\nexec sleep 60\n", 0o755)
-		cmd := exec.Command(program(t), "-p", "sha256", "exec:"+slow, w.cert(), w.path("m.ko"), w.path("out.ko"))
+		// nohup(1) may have started this test.
+		cmd := exec.Command("env", "--default-signal",
+			program(t), "-p", "sha256", "exec:"+slow, w.cert(), w.path("m.ko"), w.path("out.ko"))
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		for range 1000 {
-			if _, err := os.Stat(slow + ".started"); err == nil {
-				break
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
+		awaitFile(t, slow+".started")
 		cmd.Process.Signal(signal)
 		cmd.Wait()
 		if status := cmd.ProcessState.Sys().(syscall.WaitStatus); !status.Signaled() || status.Signal() != signal {
@@ -322,6 +319,37 @@ func TestTerminated(t *testing.T) {
 		}
 		w.only("m.ko", "slow", "slow.started")
 		w.holds("m.ko", w.module)
+	}
+}
+
+func awaitFile(t *testing.T, path string) {
+	t.Helper()
+	for range 1000 {
+		if _, err := os.Stat(path); err == nil {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("%s: not there after 10 s", path)
+}
+
+// What nohup(1) and a script's "&" made it ignore does not end the work, nor stop it.
+func TestIgnoredSignal(t *testing.T) {
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGHUP} {
+		w := newWorkshop(t, t.TempDir(), 5000)
+		slow := w.path("slow")
+		key := commandKey(t, slow, `touch "$0.started"; until [ -e "$0.go" ]; do sleep 0.01; done`, keyPair{key: w.key()})
+		cmd := exec.Command("env", "--ignore-signal=INT,HUP", program(t), "sha256", key, w.cert(), w.path("m.ko"))
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		awaitFile(t, slow+".started")
+		cmd.Process.Signal(signal)
+		writeFile(t, slow+".go", "", 0o644)
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%v: %v", signal, err)
+		}
+		w.holds("m.ko", w.signed)
 	}
 }
 

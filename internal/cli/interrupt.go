@@ -42,7 +42,12 @@ func (c *interruptible) Done() <-chan struct{} {
 
 func (c *interruptible) start() {
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		// What nohup(1), or a shell's "&", had ignored stays so: nobody would die of it.
+		if !signal.Ignored(s) {
+			signal.Notify(signals, s)
+		}
+	}
 	go func() {
 		s := <-signals
 		c.got <- s
