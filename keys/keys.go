@@ -18,6 +18,9 @@ import (
 // option: the one form in which every kind of source signs every hash right.
 // ECDSA keys are asked to sign a digest. ML-DSA keys are asked to sign mu, 64 bytes
 // that stand for a message of any length, with mldsacrypto.MLDSAMu as the option.
+// As many goroutines call Sign at once as there are jobs: a key that is faster with
+// many digests at once gathers theirs.
+//
 // Public is nil where only the certificate can tell.
 type Key interface {
 	crypto.Signer
