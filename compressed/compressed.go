@@ -93,11 +93,33 @@ func (f Format) Compress(ctx context.Context, dst io.Writer, src *os.File) error
 	}
 	cmd := exec.CommandContext(ctx, path, f.tool[1:]...)
 	var complaint strings.Builder
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = src, dst, &complaint
-	if err := cmd.Run(); err != nil {
+	out := &output{Writer: dst}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = src, out, &complaint
+	err = cmd.Run()
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case out.err != nil: // and not the broken pipe that it was to the tool
+		return out.err
+	case complaint.Len() > 0:
 		return fmt.Errorf("%s: %w: %s", f.tool[0], err, strings.TrimSpace(complaint.String()))
 	}
-	return nil
+	return fmt.Errorf("%s: %w", f.tool[0], err)
+}
+
+// output remembers why it could not be written.
+type output struct {
+	io.Writer
+	err error
+}
+
+func (o *output) Write(b []byte) (n int, err error) {
+	if n, err = o.Writer.Write(b); err != nil {
+		o.err = err
+	}
+	return n, err
 }
 
 func (f Format) compressHere(dst io.Writer, src io.Reader) error {
@@ -109,7 +131,10 @@ func (f Format) compressHere(dst io.Writer, src io.Reader) error {
 	if _, err := io.Copy(w, src); err != nil {
 		return err
 	}
-	return errors.Join(w.Close(), buffered.Flush())
+	if err := w.Close(); err != nil {
+		return err
+	}
+	return buffered.Flush()
 }
 
 func readGzip(r io.Reader) (io.ReadCloser, error) { return gzip.NewReader(r) }

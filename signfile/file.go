@@ -287,8 +287,7 @@ func (j *job) discard() {
 
 // named puts the file's name before an error that lacks it.
 func named(file *os.File, err error) error {
-	var pathErr *os.PathError
-	if errors.As(err, &pathErr) {
+	if _, ok := err.(*os.PathError); ok {
 		return err
 	}
 	return fmt.Errorf("%s: %w", file.Name(), err)

@@ -1,6 +1,7 @@
 package signfile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -65,17 +66,30 @@ func syncGroup() int {
 
 // SignMany signs modules, compressed ones too, and reports each from one
 // goroutine, in no particular order. One failure doesn't stop the others. When ctx
-// is cancelled no further module is begun; those not begun are not reported.
+// is cancelled no further module is begun; those not begun or not finished, which are
+// as they were, are not reported.
 func (s *Signer) SignMany(ctx context.Context, items []Item, how Many, report func(Result)) {
 	begin, cancel := context.WithCancel(ctx)
 	defer cancel()
 	todo := feed(begin, items)
 	done := make(chan finished)
 	var workers sync.WaitGroup
-	for range max(how.Jobs, 1) {
+	for range min(max(how.Jobs, 1), len(items)) {
 		workers.Go(func() {
 			for item := range todo {
-				done <- s.one(ctx, item, how)
+				if begin.Err() != nil {
+					return
+				}
+				f := s.one(ctx, item, how)
+				if f.Err != nil {
+					if ctx.Err() != nil {
+						continue // cancelled, which is no failure
+					}
+					if how.FailFast {
+						cancel()
+					}
+				}
+				done <- f
 			}
 		})
 	}
@@ -155,7 +169,7 @@ func syncAndCommit(ctx context.Context, group []finished) []Result {
 	}
 	after := syncUnlessDone(ctx, dirs)
 	for i := range results {
-		results[i].Err = errors.Join(results[i].Err, after)
+		results[i].Err = cmp.Or(results[i].Err, after)
 	}
 	return results
 }

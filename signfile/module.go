@@ -2,6 +2,7 @@ package signfile
 
 import (
 	"errors"
+	"fmt"
 	"os"
 
 	"sign-file/compressed"
@@ -57,7 +58,7 @@ func OpenModule(path string) (*Module, error) {
 func decompress(format compressed.Format, module *os.File) (*os.File, error) {
 	plain, err := atomicfile.Scratch()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: nowhere to decompress it to (TMPDIR): %w", module.Name(), err)
 	}
 	if err := format.Decompress(plain, module); err != nil {
 		plain.Close()

@@ -186,9 +186,75 @@ func TestSignFlags(t *testing.T) {
 		log := mustFail(t, 1, program(t), "sign", "--jobs", "1", "--fail-fast", "sha256", pair.key, pair.cert,
 			r.path("a.ko.gz"), r.dir)
 		checkMessage(t, log, r.path("a.ko.gz"))
-		if count := summary(t, log); count[0] > 2 { // what was begun already
-			t.Errorf("%d modules were signed after the failure", count[0])
+		checkLog(t, log, "0 signed, 0 skipped, 1 failed, 50 left as they were (--unsigned-only signs them)")
+		checkLog(t, mustFail(t, 1, program(t), "sign", "--fail-fast", "sha256", pair.key, pair.cert,
+			r.paths()[0], r.path("missing.ko")), "0 signed, 0 skipped, 1 failed, 1 left")
+	})
+	t.Run("a link to a directory is followed if it is named", func(t *testing.T) {
+		t.Parallel()
+		r, link := newTree(t, 3), filepath.Join(t.TempDir(), "link")
+		if err := errors.Join(os.Symlink(r.dir, link), os.Symlink(t.TempDir(), r.path("inside"))); err != nil {
+			t.Fatal(err)
 		}
+		want := r.judged(t, "sha256", pair)
+		mustRun(t, nil, program(t), "sign", "sha256", pair.key, pair.cert, link)
+		os.Remove(r.path("inside"))
+		checkSameTree(t, r, want)
+		mustRun(t, nil, program(t), "verify", "--kernel", "6.12", "--trusted", pair.cert, link)
+	})
+	t.Run("the output directory is not searched", func(t *testing.T) {
+		t.Parallel()
+		r := newTree(t, 3)
+		want := r.judged(t, "sha256", pair)
+		for range 2 {
+			log := mustRun(t, nil, program(t), "sign", "--output-dir", r.path("out"), "sha256", pair.key, pair.cert, r.dir)
+			checkLog(t, log, "3 signed, 0 skipped, 0 failed")
+		}
+		checkSameTree(t, moduleTree{r.path("out"), r.modules}, want)
+	})
+	t.Run("--from may be repeated, and more jobs than modules are no work", func(t *testing.T) {
+		t.Parallel()
+		r, lists := newTree(t, 4), t.TempDir()
+		want := r.judged(t, "sha256", pair)
+		one, two := filepath.Join(lists, "a,b"), filepath.Join(lists, "two")
+		writeFile(t, one, strings.Join(r.paths()[:2], "\n"), 0o644)
+		writeFile(t, two, strings.Join(r.paths()[2:], "\n"), 0o644)
+		mustRun(t, nil, program(t), "sign", "--jobs", "999999999", "--from", one, "--from", two, "sha256", pair.key, pair.cert)
+		checkSameTree(t, r, want)
+		checkLog(t, mustFail(t, 2, program(t), "sign", "-0", "sha256", pair.key, pair.cert, r.dir), "--from")
+	})
+	t.Run("a name with control characters stays on its line", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		writeFile(t, filepath.Join(dir, "a\n\x1b[2J\xff.ko"), "a module", 0o644)
+		mustRun(t, nil, program(t), "sign", "sha256", pair.key, pair.cert, dir)
+		checkLog(t, mustFail(t, 1, program(t), "sign", "sha256", pair.key, pair.cert, dir), dir+`/a\n\x1b[2J`+"\xff.ko: is signed already")
+		log := mustRun(t, nil, program(t), "verify", "--kernel", "6.12", "--trusted", pair.cert, dir)
+		checkLog(t, log, dir+`/a\n\x1b[2J`+"\xff.ko: verified")
+	})
+	t.Run("a module is named where there is no room to decompress it, or none to compress it", func(t *testing.T) {
+		t.Parallel()
+		if os.Geteuid() != 0 {
+			testenv.Missing(t, "root, who may mount")
+		}
+		random := make([]byte, 64<<10)
+		rand.NewChaCha8([32]byte{}).Read(random)
+		r := moduleTree{t.TempDir(), []string{"m.ko"}}
+		writeFile(t, r.path("m.ko"), string(random), 0o644)
+		r = compressTree(t, r, "xz --check=crc32", ".xz")
+		small, module := mount(t, "tmpfs", "size=8k,mode=777"), r.paths()[0]
+		out, err := run(t, []string{"TMPDIR=" + small}, program(t), "sign", "sha256", pair.key, pair.cert, r.dir)
+		if err == nil {
+			t.Error("there was room")
+		}
+		checkMessage(t, out, module)
+		checkLog(t, out, "no space left on device")
+		out, _ = run(t, []string{"TMPDIR=" + r.path("missing")}, program(t), "sign", "sha256", pair.key, pair.cert, r.dir)
+		checkMessage(t, out, module)
+		log := mustFail(t, 1, program(t), "sign", "--output-dir", small, "sha256", pair.key, pair.cert, r.dir)
+		checkLog(t, log, filepath.Join(small, r.modules[0])+": no space left on device")
+		log = mustFail(t, 1, program(t), "sign", "--output-dir", pair.cert, "sha256", pair.key, pair.cert, r.dir)
+		checkMessage(t, log, module)
 	})
 	t.Run("a directory without modules is worth a word", func(t *testing.T) {
 		t.Parallel()

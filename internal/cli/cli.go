@@ -2,12 +2,14 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Exit codes of both faces.
@@ -44,18 +46,38 @@ func (p *program) name() string { return filepath.Base(p.argv0) }
 
 // fail prints the one line that ends a failed run.
 func (p *program) fail(err error) int {
-	fmt.Fprintf(p.err, "%s: %s\n", p.name(), message(err))
+	p.say("%s", message(err))
 	return exitFailure
 }
 
-func (p *program) warn(format string, args ...any) {
-	fmt.Fprintf(p.err, "%s: warning: %s\n", p.name(), fmt.Sprintf(format, args...))
+func (p *program) warn(format string, args ...any) { p.say("warning: "+format, args...) }
+
+// say prints one line on standard error.
+func (p *program) say(format string, args ...any) {
+	fmt.Fprintf(p.err, "%s: %s\n", p.name(), oneLine(fmt.Sprintf(format, args...)))
+}
+
+// oneLine escapes control characters: a file's name must neither write a line of
+// its own nor command the terminal.
+func oneLine(text string) string {
+	if strings.IndexFunc(text, unicode.IsControl) < 0 {
+		return text
+	}
+	var b strings.Builder
+	for i, r := range text {
+		if unicode.IsControl(r) {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		} else {
+			_, size := utf8.DecodeRuneInString(text[i:])
+			b.WriteString(text[i : i+size]) // bytes that are no UTF-8 stay
+		}
+	}
+	return b.String()
 }
 
 // message puts an error of package os into the form of all others, file first.
 func message(err error) string {
-	var pathErr *os.PathError
-	if errors.As(err, &pathErr) && err == error(pathErr) {
+	if pathErr, ok := err.(*os.PathError); ok {
 		return fmt.Sprintf("%s: %v", pathErr.Path, pathErr.Err)
 	}
 	return err.Error()
@@ -63,8 +85,7 @@ func message(err error) string {
 
 // about names the file that an error is about, unless it does so itself.
 func about(file string, err error) error {
-	var pathErr *os.PathError
-	if err == nil || errors.As(err, &pathErr) || strings.HasPrefix(err.Error(), file+": ") {
+	if _, ok := err.(*os.PathError); ok || err == nil || strings.HasPrefix(err.Error(), file+": ") {
 		return err
 	}
 	return fmt.Errorf("%s: %w", file, err)

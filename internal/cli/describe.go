@@ -1,7 +1,7 @@
 package cli
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"io"
 
@@ -130,10 +130,10 @@ func reportVerdict(path string, v *keyring.Verdict, loads bool) verdictReport {
 // print prints the verdict as one line for people.
 func (r verdictReport) print(p *program) error {
 	if !r.Accepted {
-		return p.printf("%s: %s: %s (%s from %s)%s%s; to do: %s\n", r.File, p.red("refused"), r.Reason, r.Errno, r.Function, r.loading(), r.logLine(), r.Advice)
+		return p.printf("%s: %s: %s (%s from %s)%s%s; to do: %s\n", oneLine(r.File), p.red("refused"), r.Reason, r.Errno, r.Function, r.loading(), r.logLine(), r.Advice)
 	}
 	s := r.Signers[0]
-	line := fmt.Sprintf("%s: %s: %d bytes signed by %s (%s, %s)", r.File, p.green("verified"), r.DataSize, s.who(), s.Hash, s.Key)
+	line := fmt.Sprintf("%s: %s: %d bytes signed by %s (%s, %s)", oneLine(r.File), p.green("verified"), r.DataSize, s.who(), s.Hash, s.Key)
 	if r.Lax != "" {
 		line += "; " + r.Lax
 	}
@@ -197,7 +197,7 @@ func (r messageReport) print(p *program, indent string) error {
 	if r.Error != "" {
 		errs = append(errs, line("malformed", "%s", r.Error))
 	}
-	return errors.Join(errs...)
+	return cmp.Or(errs...)
 }
 
 // readMessage reads the PKCS#7 message behind the content, as far as the kernel

@@ -81,7 +81,7 @@ func (p *program) gateCreate(c *cli.Context) error {
 	var lacking *gate.MissingError
 	if errors.As(err, &lacking) {
 		for _, m := range lacking.Missing {
-			fmt.Fprintf(p.err, "%s: missing: %s: %s\n", p.name(), m.What, m.Do)
+			p.say("missing: %s: %s", m.What, m.Do)
 		}
 		return errors.New("this system can't have a gate, and nothing was changed")
 	}
@@ -216,7 +216,7 @@ func (p *program) loadOne(loader *gate.Loader, g *gate.Gate, key []byte, r *load
 
 func (p *program) printLoad(c *cli.Context, r loadReport) error {
 	if r.Error != "" {
-		fmt.Fprintf(p.err, "%s: %s\n", p.name(), r.Error)
+		p.say("%s", r.Error)
 	}
 	switch {
 	case c.Bool("json"):
@@ -224,9 +224,9 @@ func (p *program) printLoad(c *cli.Context, r loadReport) error {
 	case r.Error != "":
 		return nil
 	case r.Accepted:
-		return p.printf("%s: published as key %s\n", r.File, r.Key)
+		return p.printf("%s: published as key %s\n", oneLine(r.File), r.Key)
 	}
-	return p.printf("%s: refused: %s (%s)\n", r.File, r.Reason, r.Errno)
+	return p.printf("%s: refused: %s (%s)\n", oneLine(r.File), r.Reason, r.Errno)
 }
 
 // diagnose says in words why the kernel refused a value. The container tells for

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -90,7 +91,7 @@ func (r *moduleReport) print(p *program) error {
 	case len(r.Signatures) > 1:
 		state = fmt.Sprintf("signed %d times; the kernel looks at the first listed alone", len(r.Signatures))
 	}
-	errs := []error{p.printf("%s: %d bytes, %s\n", r.File, r.Size, state)}
+	errs := []error{p.printf("%s: %d bytes, %s\n", oneLine(r.File), r.Size, state)}
 	for i, s := range r.Signatures {
 		if i > 0 {
 			errs = append(errs, p.printf("  below it:\n"))
@@ -100,5 +101,5 @@ func (r *moduleReport) print(p *program) error {
 	if r.Error != "" {
 		errs = append(errs, p.printf("  %-12s %s\n", "malformed", r.Error))
 	}
-	return errors.Join(errs...)
+	return cmp.Or(errs...)
 }

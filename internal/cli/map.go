@@ -2,7 +2,7 @@ package cli
 
 import (
 	"bytes"
-	"errors"
+	"cmp"
 	"slices"
 
 	"github.com/urfave/cli/v2"
@@ -167,8 +167,8 @@ func (p *program) mapInspect(c *cli.Context) error {
 	if r.ZeroTail {
 		tail = "all zero"
 	}
-	return errors.Join(
-		p.printf("%s: map value of %d bytes, %d of them signed data and signature\n", r.File, r.Size, r.SignedSize),
+	return cmp.Or(
+		p.printf("%s: map value of %d bytes, %d of them signed data and signature\n", oneLine(r.File), r.Size, r.SignedSize),
 		r.Signature.print(p, "  "),
 		p.printf("  %-12s %d bytes, %s\n", "tail", r.TailSize, tail))
 }

@@ -30,7 +30,7 @@ func (p *program) signCommand() *cli.Command {
 			&cli.StringFlag{Name: "output-dir", Usage: "write the signed modules below `DIR`, and leave the others"},
 			&cli.BoolFlag{Name: "unsigned-only", Usage: "skip modules that are signed already"},
 			&cli.BoolFlag{Name: "replace", Usage: "drop the signatures that modules have"},
-			&cli.StringFlag{Name: "from", Usage: "take more paths from `FILE` (- is standard input), one a line"},
+			&cli.StringSliceFlag{Name: "from", Usage: "take more paths from `FILE` (- is standard input), one a line; may be repeated"},
 			&cli.BoolFlag{Name: "0", Usage: "paths of --from end with a NUL byte"},
 			&cli.BoolFlag{Name: "fail-fast", Usage: "begin nothing new after the first failure"},
 			&cli.BoolFlag{Name: "sync", Usage: "make the new modules durable before they replace the old ones"},
@@ -63,8 +63,8 @@ func (p *program) sign(c *cli.Context) error {
 		return err
 	}
 	paths := args[3:]
-	if c.IsSet("from") {
-		more, err := p.pathList(c.String("from"), c.Bool("0"))
+	for _, from := range c.StringSlice("from") {
+		more, err := p.pathList(from, c.Bool("0"))
 		if err != nil {
 			return err
 		}
@@ -76,15 +76,23 @@ func (p *program) sign(c *cli.Context) error {
 	}
 	defer closeKey()
 	run := signRun{program: p, json: c.Bool("json"), quiet: c.Bool("quiet")}
+	run.inPlace = !how.Detach && how.Existing != signfile.ReplaceSigned && !c.IsSet("output-dir")
 	items := run.collect(paths, c.String("output-dir"))
-	run.progress = p.newProgress(len(items), run.quiet || run.json)
-	signer.SignMany(c.Context, items, how, run.report)
+	run.left, run.progress = len(items), p.newProgress(len(items), run.quiet || run.json)
+	if !how.FailFast || run.failed == 0 {
+		signer.SignMany(c.Context, items, how, func(result signfile.Result) {
+			run.left--
+			run.report(result)
+		})
+	}
 	return run.end(c.Context.Err() != nil)
 }
 
 func signOptions(c *cli.Context) (signfile.Many, error) {
 	how := signfile.Many{Jobs: c.Int("jobs"), Detach: c.Bool("d"), FailFast: c.Bool("fail-fast"), Sync: c.Bool("sync")}
 	switch {
+	case c.Bool("0") && !c.IsSet("from"):
+		return how, usagef("-0 says how the paths of --from end, and there is none")
 	case c.Bool("unsigned-only") && c.Bool("replace"):
 		return how, usagef("--unsigned-only and --replace exclude each other")
 	case c.Bool("unsigned-only"):
@@ -140,6 +148,8 @@ type signRun struct {
 	*program
 	json, quiet             bool
 	signed, skipped, failed int
+	left                    int // modules not reported: begun or not, they are as they were
+	inPlace                 bool
 	progress                *progress
 	sources                 map[string]string // the module that each file is written from
 	printed                 error             // the first failure to print
@@ -148,15 +158,18 @@ type signRun struct {
 // collect turns paths into modules. What can't be read is a failure of its own.
 func (r *signRun) collect(paths []string, outputDir string) []signfile.Item {
 	r.sources = map[string]string{}
+	output, _ := os.Stat(outputDir) // of an earlier run, perhaps below one of the paths
 	var items []signfile.Item
 	for _, path := range paths {
 		found := false
-		walkModules(path, func(module, relative string, err error) {
+		walkModules(path, output, func(module, relative string, err error) {
 			found = true
 			item := signfile.Item{Path: module}
 			if err == nil && outputDir != "" {
 				item.Dest = filepath.Join(outputDir, relative)
-				err = os.MkdirAll(filepath.Dir(item.Dest), 0o777)
+				if err = os.MkdirAll(filepath.Dir(item.Dest), 0o777); err != nil {
+					err = fmt.Errorf("%s: %w", module, err)
+				}
 			}
 			if err == nil {
 				var again bool
@@ -195,17 +208,24 @@ func (r *signRun) named(item signfile.Item) (again bool, err error) {
 
 // walkModules calls found for a file, or for every module below a directory, with
 // its path relative to that directory, and for what can't be read. Links inside a
-// tree are passed over: what they point to is signed under its own name.
-func walkModules(path string, found func(module, relative string, err error)) {
+// tree are passed over: what they point to is signed under its own name. So is
+// the directory except, which may be nil, unless it is the path itself.
+func walkModules(path string, except os.FileInfo, found func(module, relative string, err error)) {
 	info, err := os.Stat(path)
 	if err != nil || !info.IsDir() {
 		found(path, filepath.Base(path), err)
 		return
 	}
-	filepath.WalkDir(path, func(module string, entry fs.DirEntry, err error) error {
+	root := path + "/" // a link that was named is followed
+	filepath.WalkDir(root, func(module string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			found(module, "", err)
 			return nil
+		}
+		if entry.IsDir() && except != nil && module != root {
+			if info, err := entry.Info(); err == nil && os.SameFile(info, except) {
+				return fs.SkipDir
+			}
 		}
 		if entry.IsDir() || entry.Type() == fs.ModeSymlink || !isModule(entry.Name()) {
 			return nil
@@ -236,7 +256,7 @@ func (r *signRun) report(result signfile.Result) {
 		r.failed++
 		report.Result, report.Error = "failed", message(about(result.Path, result.Err))
 		r.progress.clear()
-		fmt.Fprintf(r.err, "%s: %s\n", r.name(), report.Error)
+		r.say("%s", report.Error)
 	case result.Skipped:
 		r.skipped++
 		report.Result = "skipped"
@@ -253,7 +273,14 @@ func (r *signRun) report(result signfile.Result) {
 func (r *signRun) end(interrupted bool) error {
 	r.progress.clear()
 	if !r.quiet {
-		fmt.Fprintf(r.err, "%s: %d signed, %d skipped, %d failed\n", r.name(), r.signed, r.skipped, r.failed)
+		left := ""
+		if r.left > 0 {
+			left = fmt.Sprintf(", %d left as they were", r.left)
+		}
+		if r.left > 0 && r.inPlace {
+			left += " (--unsigned-only signs them)"
+		}
+		r.say("%d signed, %d skipped, %d failed%s", r.signed, r.skipped, r.failed, left)
 	}
 	if r.printed == nil && (r.failed > 0 || interrupted) {
 		return exitError(exitFailure)

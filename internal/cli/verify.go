@@ -167,7 +167,7 @@ func (r *verifyRun) collect(paths []string) (err error) {
 	}
 	for _, path := range paths {
 		found := false
-		walkModules(path, func(module, _ string, reason error) {
+		walkModules(path, nil, func(module, _ string, reason error) {
 			found = true
 			if reason != nil {
 				undecided(module, reason)
@@ -195,7 +195,7 @@ func (r *verifyRun) judge(jobs int, one func(path string) (*keyring.Verdict, err
 		answers[i] = make(chan answer, 1)
 	}
 	todo := make(chan int)
-	for range jobs {
+	for range min(jobs, len(r.paths)) {
 		go func() {
 			for i := range todo {
 				verdict, err := one(r.paths[i])
