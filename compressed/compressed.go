@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 
 	"github.com/klauspost/compress/zstd"
 	ulikunitz "github.com/ulikunitz/xz"
@@ -38,10 +39,12 @@ type Format struct {
 
 // formats returns the three. The options are those of scripts/Makefile.modinst:
 // the kernel's xz decoder takes no other checksum, and wants a small dictionary.
+// zstd has to see that its input is a file, whose size it writes down; /dev/stdin
+// is a name that could be anything's.
 func formats() []Format {
 	return []Format{
 		{".ko.xz", []string{"xz", "--check=crc32", "--lzma2=dict=1MiB", "-c"}, readXZ, writeXZ},
-		{".ko.zst", []string{"zstd", "-T0", "-q", "-f", "-c", "/dev/stdin"}, readZstd, writeZstd},
+		{".ko.zst", []string{"zstd", "-T0", "-q", "-f", "-c", "/proc/self/fd/0"}, readZstd, writeZstd},
 		{".ko.gz", []string{"gzip", "-n", "-c"}, readGzip, writeGzip},
 	}
 }
@@ -86,7 +89,7 @@ func (f Format) Compress(ctx context.Context, dst io.Writer, src *os.File) error
 	}
 	path, err := exec.LookPath(f.tool[0])
 	if errors.Is(err, exec.ErrNotFound) {
-		return f.compressHere(dst, src)
+		return f.compressHere(ctx, dst, src)
 	}
 	if err != nil {
 		return err
@@ -95,6 +98,9 @@ func (f Format) Compress(ctx context.Context, dst io.Writer, src *os.File) error
 	var complaint strings.Builder
 	out := &output{Writer: dst}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = src, out, &complaint
+	// A terminal's Ctrl-C is for this process, and ctx for the tool: it would
+	// seem to have failed if it died first.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	err = cmd.Run()
 	switch {
 	case err == nil:
@@ -122,19 +128,32 @@ func (o *output) Write(b []byte) (n int, err error) {
 	return n, err
 }
 
-func (f Format) compressHere(dst io.Writer, src io.Reader) error {
+func (f Format) compressHere(ctx context.Context, dst io.Writer, src io.Reader) error {
 	buffered := bufio.NewWriterSize(dst, 64<<10)
 	w, err := f.write(buffered)
 	if err != nil {
 		return err
 	}
-	if _, err := io.Copy(w, src); err != nil {
+	if _, err := io.Copy(w, reader{ctx, src}); err != nil {
 		return err
 	}
 	if err := w.Close(); err != nil {
 		return err
 	}
 	return buffered.Flush()
+}
+
+// reader can be cancelled.
+type reader struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (r reader) Read(b []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.Reader.Read(b)
 }
 
 func readGzip(r io.Reader) (io.ReadCloser, error) { return gzip.NewReader(r) }

@@ -3,7 +3,6 @@ package signfile
 import (
 	"context"
 	"io"
-	"path/filepath"
 
 	"sign-file/internal/atomicfile"
 )
@@ -33,7 +32,7 @@ func prepareScratch(ctx context.Context, m *Module, dest string) (*Pending, erro
 		job.discard()
 		return nil, named(m.source, err)
 	}
-	return &Pending{files: []*atomicfile.File{job.out}, dir: job.target.Dir()}, nil
+	return &Pending{[]*atomicfile.File{job.out}}, nil
 }
 
 // signScratch appends the signature to the scratch file, which nobody else sees.
@@ -81,5 +80,5 @@ func (s *Signer) prepareDetached(ctx context.Context, m *Module, out Output) (*P
 	if err != nil {
 		return nil, err
 	}
-	return &Pending{files: []*atomicfile.File{file}, dir: filepath.Dir(dest)}, nil
+	return &Pending{[]*atomicfile.File{file}}, nil
 }

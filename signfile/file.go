@@ -46,7 +46,6 @@ func (s *Signer) SignFile(ctx context.Context, module *os.File, out Output) erro
 // Commit or Discard.
 type Pending struct {
 	files []*atomicfile.File
-	dir   string // where they will be
 }
 
 // Commit puts the files in their places, all of them or none.
@@ -70,7 +69,7 @@ func (s *Signer) PrepareFile(ctx context.Context, module *os.File, out Output) (
 			return nil, named(module, err)
 		}
 	}
-	pending := &Pending{dir: job.target.Dir()}
+	pending := &Pending{}
 	if err := s.run(ctx, job, pending, out.Message); err != nil {
 		job.discard()
 		pending.Discard()

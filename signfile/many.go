@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sign-file/internal/atomicfile"
 	modsig "sign-file/module_signature"
 )
 
@@ -54,27 +55,36 @@ type Many struct {
 // ErrSigned refuses a module that is signed already.
 var ErrSigned = errors.New("is signed already (--replace signs it anew, --unsigned-only skips it)")
 
-// syncGroup is how many finished files may wait for one syncfs: each holds a file
-// descriptor, and half of those that the process may have are enough.
-func syncGroup() int {
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return 256
+// capacity is what the file descriptors that the process may have are enough for:
+// modules worked on at once, and finished files that wait for one syncfs.
+func (m Many) capacity() (jobs, group int) {
+	const (
+		forJob   = 12 // a module, what it becomes, a compressor and its pipes
+		forOther = 16 // standard streams, the key, Go's poller, a directory
+	)
+	limit := unix.Rlimit{Cur: 1024}
+	unix.Getrlimit(unix.RLIMIT_NOFILE, &limit)
+	free := max(int(min(limit.Cur, math.MaxInt32))-forOther, 2)
+	jobs = free / forJob
+	if m.Sync {
+		jobs /= 2
 	}
-	return int(max(1, min(limit.Cur/2, math.MaxInt32)))
+	jobs = max(min(jobs, m.Jobs), 1)
+	return jobs, max(free-jobs*forJob, 1)
 }
 
 // SignMany signs modules, compressed ones too, and reports each from one
-// goroutine, in no particular order. One failure doesn't stop the others. When ctx
-// is cancelled no further module is begun; those not begun or not finished, which are
-// as they were, are not reported.
+// goroutine, in no particular order. One failure doesn't stop the others. Directories
+// that a Dest is in are made. When ctx is cancelled no further module is begun; those
+// not begun or not finished, which are as they were, are not reported.
 func (s *Signer) SignMany(ctx context.Context, items []Item, how Many, report func(Result)) {
 	begin, cancel := context.WithCancel(ctx)
 	defer cancel()
 	todo := feed(begin, items)
 	done := make(chan finished)
+	jobs, group := how.capacity()
 	var workers sync.WaitGroup
-	for range min(max(how.Jobs, 1), len(items)) {
+	for range min(jobs, len(items)) {
 		workers.Go(func() {
 			for item := range todo {
 				if begin.Err() != nil {
@@ -94,7 +104,7 @@ func (s *Signer) SignMany(ctx context.Context, items []Item, how Many, report fu
 		})
 	}
 	go func() { workers.Wait(); close(done) }()
-	collect(ctx, done, func(r Result) {
+	collect(ctx, done, group, func(r Result) {
 		if r.Err != nil && how.FailFast {
 			cancel()
 		}
@@ -128,9 +138,9 @@ type finished struct {
 	pending *Pending
 }
 
-// collect commits what waits for a sync, group by group, and reports everything.
-func collect(ctx context.Context, done <-chan finished, report func(Result)) {
-	most := syncGroup()
+// collect commits what waits for a sync, in groups of at most so many, and reports
+// everything.
+func collect(ctx context.Context, done <-chan finished, most int, report func(Result)) {
 	var group []finished
 	flush := func() {
 		for _, result := range syncAndCommit(ctx, group) {
@@ -168,6 +178,9 @@ func syncAndCommit(ctx context.Context, group []finished) []Result {
 		f.pending.Discard()
 	}
 	after := syncUnlessDone(ctx, dirs)
+	if ctx.Err() != nil {
+		return results // in their places, though a power cut may bring the old ones back
+	}
 	for i := range results {
 		results[i].Err = cmp.Or(results[i].Err, after)
 	}
@@ -178,7 +191,9 @@ func syncAndCommit(ctx context.Context, group []finished) []Result {
 func directories(group []finished) []string {
 	var dirs []string
 	for _, f := range group {
-		dirs = append(dirs, f.pending.dir)
+		for _, file := range f.pending.files {
+			dirs = append(dirs, file.Dir())
+		}
 	}
 	slices.Sort(dirs)
 	return slices.Compact(dirs)
@@ -227,10 +242,11 @@ func (s *Signer) one(ctx context.Context, item Item, how Many) finished {
 		return f
 	}
 	defer module.Close()
-	signed, err := modsig.HasMarker(module, module.Size)
+	_, err = module.Find()
+	signed := err == nil
 	switch {
-	case err != nil:
-		f.Err = named(module.source, err)
+	case !signed && !errors.Is(err, modsig.ErrUnsigned):
+		f.Err = err // neither signed nor unsigned: its trailer is broken
 	case signed && how.Existing == SkipSigned:
 		f.Skipped = true
 	case signed && how.Existing == RefuseSigned:
@@ -247,6 +263,11 @@ func (s *Signer) one(ctx context.Context, item Item, how Many) finished {
 // prepare writes the one file that is asked for, next to its place.
 func (s *Signer) prepare(ctx context.Context, module *Module, dest string, how Many) (*Pending, error) {
 	out := Output{Dest: dest, Replace: how.Existing == ReplaceSigned}
+	if dest != "" {
+		if err := os.MkdirAll(atomicfile.Folder(dest), 0o777); err != nil {
+			return nil, fmt.Errorf("%s: %w", module.Path(), err)
+		}
+	}
 	switch {
 	case how.Detach:
 		return s.prepareDetached(ctx, module, out)

@@ -289,6 +289,61 @@ func TestSignFlags(t *testing.T) {
 			t.Errorf("the calls are %v", calls)
 		}
 	})
+	t.Run("--sync is content with few file descriptors", func(t *testing.T) {
+		t.Parallel()
+		r := newTree(t, 60)
+		want := r.judged(t, "sha256", pair)
+		mustRun(t, nil, "prlimit", "--nofile=40", program(t), "sign", "--sync", "--jobs", "64", "sha256", pair.key, pair.cert, r.dir)
+		checkSameTree(t, r, want)
+	})
+	t.Run("link/.. is the parent of what the link leads to", func(t *testing.T) {
+		t.Parallel()
+		r, here := newTree(t, 3), t.TempDir()
+		want := r.judged(t, "sha256", pair)
+		writeFile(t, filepath.Join(here, "m.ko"), "not named", 0o644)
+		inside, link := mkdir(t, r.path("inside")), filepath.Join(here, "link")
+		if err := os.Symlink(inside, link); err != nil {
+			t.Fatal(err)
+		}
+		mustRun(t, nil, program(t), "sign", "--output-dir", link+"/../out", "sha256", pair.key, pair.cert, link+"/..")
+		checkSameTree(t, moduleTree{r.path("out"), nil}, want)
+		os.RemoveAll(r.path("out"))
+		mustRun(t, nil, program(t), "sign", "sha256", pair.key, pair.cert, link+"/..")
+		mustRun(t, nil, program(t), "verify", "--kernel", "6.12", "--trusted", pair.cert, link+"/..")
+		checkSameTree(t, r, want)
+		checkNames(t, here, "link", "m.ko")
+		if string(readFile(t, filepath.Join(here, "m.ko"))) != "not named" {
+			t.Error("a module that was not named has changed")
+		}
+	})
+	t.Run("one module of two names is signed once, and one of two hard links twice", func(t *testing.T) {
+		t.Parallel()
+		r := newTree(t, 2)
+		link := filepath.Join(t.TempDir(), "link")
+		if err := errors.Join(os.Symlink(r.dir, link), os.Link(r.paths()[0], r.path("hard.ko"))); err != nil {
+			t.Fatal(err)
+		}
+		r.modules = append(r.modules, "hard.ko")
+		want := r.judged(t, "sha256", pair)
+		log := mustRun(t, nil, program(t), "sign", "--jobs", "4", "sha256", pair.key, pair.cert, r.dir, link, r.dir+"/./"+r.modules[1])
+		checkLog(t, log, "3 signed, 0 skipped, 0 failed")
+		checkSameTree(t, r, want)
+	})
+	t.Run("an empty --output-dir is not in place", func(t *testing.T) {
+		t.Parallel()
+		r := newTree(t, 1)
+		old := r.content(t)
+		checkLog(t, mustFail(t, 2, program(t), "sign", "--output-dir", "", "sha256", pair.key, pair.cert, r.dir), "--output-dir is empty")
+		checkOldOrNew(t, r, old, nil, false)
+	})
+	t.Run("a broken trailer is neither signed nor unsigned", func(t *testing.T) {
+		t.Parallel()
+		broken := filepath.Join(t.TempDir(), "broken.ko")
+		writeFile(t, broken, "a module"+strings.Repeat("\xff", 12)+"~Module signature appended~\n", 0o644)
+		for _, flag := range []string{"--unsigned-only", "--replace", "--json"} {
+			checkMessage(t, mustFail(t, 1, program(t), "sign", flag, "sha256", pair.key, pair.cert, broken), broken)
+		}
+	})
 	t.Run("two modules never become one file", func(t *testing.T) {
 		t.Parallel()
 		r, out := newTree(t, 2), t.TempDir()
@@ -328,6 +383,34 @@ func TestSignFlags(t *testing.T) {
 		if len(got) != 4 || got[missing] != "failed" {
 			t.Errorf("the answers are %v", got)
 		}
+	})
+	t.Run("--json names what was written", func(t *testing.T) {
+		t.Parallel()
+		r, out := newTree(t, 1), filepath.Join(t.TempDir(), "out")
+		dest := func(args ...string) string {
+			args = append(append([]string{"sign", "--json", "--quiet"}, args...), "sha256", pair.key, pair.cert, r.dir)
+			var report struct{ Dest string }
+			if err := json.Unmarshal([]byte(mustRun(t, nil, program(t), args...)), &report); err != nil {
+				t.Fatal(err)
+			}
+			return report.Dest
+		}
+		copied := filepath.Join(out, r.modules[0])
+		for _, c := range []struct {
+			flags []string
+			want  string
+		}{
+			{[]string{"-dk"}, r.paths()[0] + ".p7s"},
+			{[]string{"-d", "--output-dir", out}, copied + ".p7s"},
+			{[]string{"--output-dir", out}, copied},
+			{nil, ""},
+			{[]string{"--unsigned-only", "--output-dir", out + "2"}, ""},
+		} {
+			if got := dest(c.flags...); got != c.want {
+				t.Errorf("%v: the file written is %q, want %q", c.flags, got, c.want)
+			}
+		}
+		checkNames(t, filepath.Dir(out), "out") // what is skipped needs no directory
 	})
 }
 
@@ -577,6 +660,79 @@ func TestSignCompressed(t *testing.T) {
 			checkSameTree(t, r, compressTree(t, judged, c.compress, c.suffix))
 		})
 	}
+}
+
+// zstd must read the module, and not whatever bears the name /dev/stdin.
+func TestSignCompressedWithOddDev(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		testenv.Missing(t, "root, who may mount")
+	}
+	testenv.Tool(t, "zstd")
+	plain, pair := newTree(t, 2), newKeyPair(t, t.TempDir(), "-nodes")
+	zst := compressors[2]
+	want := plain.judged(t, "sha256", pair)
+	r := compressTree(t, plain, zst.compress, zst.suffix)
+	mustRun(t, nil, "unshare", "--mount", "sh", "-c", `mount -t tmpfs tmpfs /dev && echo other >/dev/stdin && exec "$@"`, "sh",
+		program(t), "sign", "sha256", pair.key, pair.cert, r.dir)
+	checkSameTree(t, r, compressTree(t, want, zst.compress, zst.suffix))
+}
+
+// TestSignCompressedInterrupted: Ctrl-C on a terminal goes to the compressor too, and
+// that is no failure of the module's. What is compressed in Go, and has a name
+// meanwhile since there is no /proc, goes when the program does.
+func TestSignCompressedInterrupted(t *testing.T) {
+	t.Parallel()
+	testenv.Tool(t, "xz")
+	pair := newKeyPair(t, t.TempDir(), "-nodes")
+	for _, inGo := range []bool{false, true} {
+		t.Run(fmt.Sprintf("in Go: %t", inGo), func(t *testing.T) {
+			t.Parallel()
+			r := moduleTree{t.TempDir(), []string{"large.ko"}}
+			writeFile(t, r.path("large.ko"), strings.Repeat(string(readFile(t, program(t))), 3), 0o644)
+			r = compressTree(t, r, compressors[0].compress, compressors[0].suffix)
+			old := r.content(t)
+			tools := t.TempDir()
+			begun, command := filepath.Join(tools, "begun*"), []string{program(t), "sign", "sha256", pair.key, pair.cert, r.dir}
+			if inGo {
+				if os.Geteuid() != 0 {
+					testenv.Missing(t, "root, who may mount")
+				}
+				begun = r.path(".sign-file-*")
+				command = slices.Concat(withoutProc, []string{"env", "PATH=" + tools}, command)
+			} else {
+				writeFile(t, filepath.Join(tools, "xz"), "#!/bin/sh\n>"+filepath.Join(tools, "begun")+"\nexec sleep 60\n", 0o755)
+				command = append([]string{"env", "PATH=" + tools + ":" + os.Getenv("PATH")}, command...)
+			}
+			log := interruptGroup(t, begun, command)
+			checkOldOrNew(t, r, old, nil, false)
+			checkLog(t, log, "0 signed, 0 skipped, 0 failed, 1 left as they were")
+		})
+	}
+}
+
+// interruptGroup runs a program in a process group of its own, and interrupts all of
+// that when there is a file of the given pattern.
+func interruptGroup(t *testing.T, begun string, command []string) (log string) {
+	t.Helper()
+	var out bytes.Buffer
+	cmd := exec.Command(command[0], command[1:]...)
+	cmd.Stderr = &out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for start := time.Now(); time.Since(start) < time.Minute; time.Sleep(time.Millisecond) {
+		if found, _ := filepath.Glob(begun); found != nil {
+			break
+		}
+	}
+	syscall.Kill(-cmd.Process.Pid, syscall.SIGINT)
+	cmd.Wait()
+	if status := cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != syscall.SIGINT {
+		t.Errorf("%s: %v, not ended by SIGINT", command, cmd.ProcessState)
+	}
+	return out.String()
 }
 
 // TestSignProgress looks at a terminal while slow signatures are made.

@@ -3,6 +3,7 @@ package atomicfile_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -143,6 +144,24 @@ func TestFollow(t *testing.T) {
 		if _, err := atomicfile.Follow(filepath.Join(dir, path)); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", path, err, want)
 		}
+	}
+}
+
+// A file that is open has names in /proc, which may be /dev/stdin's too: they stay.
+func TestEntryOpenFile(t *testing.T) {
+	dir := t.TempDir()
+	path, link := filepath.Join(dir, "file"), filepath.Join(dir, "link")
+	write(t, path, "old")
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if err := os.Symlink(fmt.Sprintf("/proc/self/fd/%d", file.Fd()), link); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := atomicfile.Entry(link); err == nil {
+		t.Error("a link of /proc may be replaced")
 	}
 }
 

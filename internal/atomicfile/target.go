@@ -25,13 +25,24 @@ const maxLinks = 40
 
 // Entry is the directory entry itself: a symbolic link is replaced by the new
 // file, which takes over the permissions of the link's target. This is what
-// sign-file's rename does to a module signed in place.
+// sign-file's rename does to a module signed in place. A link of /proc is refused:
+// as root it would be /dev/stdin itself that is lost.
 func Entry(path string) (*Target, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return &Target{path: path}, nil
 	}
-	return &Target{path: path, model: info}, err
+	if err != nil {
+		return nil, err
+	}
+	_, magic, err := resolve(path)
+	if magic {
+		err = &os.PathError{Op: "replace", Path: path, Err: errors.New("leads to a file that is open, which can't be replaced (name the file itself)")}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Target{path: path, model: info}, nil
 }
 
 // New is the directory entry itself, for a file that takes over no permissions: it
@@ -75,12 +86,9 @@ func Follow(path string) (*Target, error) {
 // Is reports whether the target is that file now, under whatever name.
 func (t *Target) Is(info os.FileInfo) bool { return t.model != nil && os.SameFile(t.model, info) }
 
-// Dir returns the directory that the file will be in.
-func (t *Target) Dir() string { return folder(t.path) }
-
-// folder is the directory part of a path as the kernel takes it. filepath.Dir would
+// Folder is the directory part of a path as the kernel takes it. filepath.Dir would
 // drop "link/.." from it, which need not be where the link is.
-func folder(path string) string {
+func Folder(path string) string {
 	dir, _ := filepath.Split(path)
 	if dir == "" {
 		return "."
@@ -102,7 +110,7 @@ func resolve(path string) (end string, magic bool, err error) {
 			return path, magic, err
 		}
 		if !filepath.IsAbs(next) {
-			next = folder(path) + "/" + next
+			next = Folder(path) + "/" + next
 		}
 		path = next
 	}
@@ -147,8 +155,8 @@ func readLink(path string) (next string, magic bool, err error) {
 // of one's own or of the directory's owner are followed.
 func mayFollow(path string, link *unix.Stat_t) error {
 	var dir unix.Stat_t
-	if err := unix.Stat(folder(path), &dir); err != nil {
-		return &os.PathError{Op: "stat", Path: folder(path), Err: err}
+	if err := unix.Stat(Folder(path), &dir); err != nil {
+		return &os.PathError{Op: "stat", Path: Folder(path), Err: err}
 	}
 	const shared = unix.S_ISVTX | unix.S_IWOTH
 	if dir.Mode&shared == shared && link.Uid != uint32(os.Geteuid()) && link.Uid != dir.Uid {

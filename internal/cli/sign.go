@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"io/fs"
@@ -12,8 +13,10 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 
 	"sign-file/compressed"
+	"sign-file/internal/atomicfile"
 	"sign-file/signfile"
 )
 
@@ -37,7 +40,8 @@ func (p *program) signCommand() *cli.Command {
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print errors alone"},
 			jsonFlag,
 		}, messageFlags...),
-		Action: p.sign,
+		UseShortOptionHandling: true, // -dk, as in the classic face
+		Action:                 p.sign,
 	}
 }
 
@@ -75,7 +79,7 @@ func (p *program) sign(c *cli.Context) error {
 		return err
 	}
 	defer closeKey()
-	run := signRun{program: p, json: c.Bool("json"), quiet: c.Bool("quiet")}
+	run := signRun{program: p, json: c.Bool("json"), quiet: c.Bool("quiet"), detach: how.Detach}
 	run.inPlace = !how.Detach && how.Existing != signfile.ReplaceSigned && !c.IsSet("output-dir")
 	items := run.collect(paths, c.String("output-dir"))
 	run.left, run.progress = len(items), p.newProgress(len(items), run.quiet || run.json)
@@ -91,6 +95,8 @@ func (p *program) sign(c *cli.Context) error {
 func signOptions(c *cli.Context) (signfile.Many, error) {
 	how := signfile.Many{Jobs: c.Int("jobs"), Detach: c.Bool("d"), FailFast: c.Bool("fail-fast"), Sync: c.Bool("sync")}
 	switch {
+	case c.IsSet("output-dir") && c.String("output-dir") == "":
+		return how, usagef("--output-dir is empty") // which does not mean in place
 	case c.Bool("0") && !c.IsSet("from"):
 		return how, usagef("-0 says how the paths of --from end, and there is none")
 	case c.Bool("unsigned-only") && c.Bool("replace"):
@@ -146,18 +152,18 @@ func (p *program) pathList(from string, nul bool) ([]string, error) {
 // signRun counts and prints what becomes of the modules.
 type signRun struct {
 	*program
-	json, quiet             bool
+	json, quiet, detach     bool
 	signed, skipped, failed int
 	left                    int // modules not reported: begun or not, they are as they were
 	inPlace                 bool
 	progress                *progress
-	sources                 map[string]string // the module that each file is written from
-	printed                 error             // the first failure to print
+	sources                 map[place]origin // what each file is written from
+	printed                 error            // the first failure to print
 }
 
 // collect turns paths into modules. What can't be read is a failure of its own.
 func (r *signRun) collect(paths []string, outputDir string) []signfile.Item {
-	r.sources = map[string]string{}
+	r.sources = map[place]origin{}
 	output, _ := os.Stat(outputDir) // of an earlier run, perhaps below one of the paths
 	var items []signfile.Item
 	for _, path := range paths {
@@ -165,11 +171,8 @@ func (r *signRun) collect(paths []string, outputDir string) []signfile.Item {
 		walkModules(path, output, func(module, relative string, err error) {
 			found = true
 			item := signfile.Item{Path: module}
-			if err == nil && outputDir != "" {
-				item.Dest = filepath.Join(outputDir, relative)
-				if err = os.MkdirAll(filepath.Dir(item.Dest), 0o777); err != nil {
-					err = fmt.Errorf("%s: %w", module, err)
-				}
+			if outputDir != "" {
+				item.Dest = below(outputDir, relative)
 			}
 			if err == nil {
 				var again bool
@@ -191,20 +194,48 @@ func (r *signRun) collect(paths []string, outputDir string) []signfile.Item {
 	return items
 }
 
+// place tells names in directories apart, whatever path leads there.
+type place struct {
+	device, inode uint64 // of the directory; 0 below --output-dir, where names alone do
+	name          string
+}
+
+// origin is a module and the path that it was named by.
+type origin struct {
+	place
+	path string
+}
+
+func placeOf(path string) (place, error) {
+	var dir unix.Stat_t
+	if err := unix.Stat(atomicfile.Folder(path), &dir); err != nil {
+		return place{}, &os.PathError{Op: "stat", Path: path, Err: err}
+	}
+	return place{dir.Dev, dir.Ino, filepath.Base(path)}, nil
+}
+
 // named reports whether the item was named before. Two modules must not become
 // one file: the second would replace the first.
 func (r *signRun) named(item signfile.Item) (again bool, err error) {
-	source, dest := filepath.Clean(item.Path), filepath.Clean(item.Path)
+	source, err := placeOf(item.Path)
+	if err != nil {
+		return false, err
+	}
+	dest := source
 	if item.Dest != "" {
-		dest = item.Dest
+		dest = place{name: item.Dest}
 	}
 	other, taken := r.sources[dest]
-	if taken && other != source {
-		return false, fmt.Errorf("%s is written from %s already (sign them into different directories)", dest, other)
+	if taken && other.place != source {
+		return false, fmt.Errorf("%s is written from %s already (sign them into different directories)", item.Dest, other.path)
 	}
-	r.sources[dest] = source
+	r.sources[dest] = origin{source, item.Path}
 	return taken, nil
 }
+
+// below appends names to a directory's path and leaves that alone: cleaned, as
+// filepath.Join does it, "link/.." would be another directory.
+func below(dir, names string) string { return strings.TrimSuffix(dir, "/") + "/" + names }
 
 // walkModules calls found for a file, or for every module below a directory, with
 // its path relative to that directory, and for what can't be read. Links inside a
@@ -216,24 +247,27 @@ func walkModules(path string, except os.FileInfo, found func(module, relative st
 		found(path, filepath.Base(path), err)
 		return
 	}
-	root := path + "/" // a link that was named is followed
-	filepath.WalkDir(root, func(module string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			found(module, "", err)
-			return nil
-		}
-		if entry.IsDir() && except != nil && module != root {
-			if info, err := entry.Info(); err == nil && os.SameFile(info, except) {
-				return fs.SkipDir
+	walkDirectory(path, "", except, found)
+}
+
+// walkDirectory is filepath.WalkDir but for cleaning paths. relative is empty, or
+// ends with a slash.
+func walkDirectory(dir, relative string, except os.FileInfo, found func(module, relative string, err error)) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		found(dir, "", err)
+	}
+	for _, entry := range entries {
+		path, name := below(dir, entry.Name()), relative+entry.Name()
+		switch {
+		case entry.IsDir():
+			if info, err := entry.Info(); except == nil || err != nil || !os.SameFile(info, except) {
+				walkDirectory(path, name+"/", except, found)
 			}
+		case entry.Type() != fs.ModeSymlink && isModule(name):
+			found(path, name, nil)
 		}
-		if entry.IsDir() || entry.Type() == fs.ModeSymlink || !isModule(entry.Name()) {
-			return nil
-		}
-		relative, err := filepath.Rel(path, module)
-		found(module, relative, err)
-		return nil
-	})
+	}
 }
 
 func isModule(name string) bool {
@@ -244,13 +278,13 @@ func isModule(name string) bool {
 // signReport is what sign --json prints of one module.
 type signReport struct {
 	File   string `json:"file"`
-	Dest   string `json:"dest,omitempty"`
-	Result string `json:"result"` // signed, skipped or failed
+	Dest   string `json:"dest,omitempty"` // the file written, where that is another
+	Result string `json:"result"`         // signed, skipped or failed
 	Error  string `json:"error,omitempty"`
 }
 
 func (r *signRun) report(result signfile.Result) {
-	report := signReport{File: result.Path, Dest: result.Dest, Result: "signed"}
+	report := signReport{File: result.Path, Result: "signed"}
 	switch {
 	case result.Err != nil:
 		r.failed++
@@ -262,6 +296,10 @@ func (r *signRun) report(result signfile.Result) {
 		report.Result = "skipped"
 	default:
 		r.signed++
+		report.Dest = result.Dest
+		if r.detach {
+			report.Dest = cmp.Or(result.Dest, result.Path) + ".p7s"
+		}
 	}
 	if r.json && r.printed == nil {
 		r.printed = r.writeJSON(report)
