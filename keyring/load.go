@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"sign-file/certificate"
+	"sign-file/internal/paths"
 )
 
 // Load trusts every certificate of the named sources: files with certificates (PEM,
@@ -96,7 +96,7 @@ func (r *Ring) loadDir(path string) error {
 	}
 	before := len(r.certificates)
 	for _, entry := range entries {
-		name := filepath.Join(path, entry.Name())
+		name := paths.Join(path, entry.Name())
 		if info, err := os.Stat(name); err != nil || !info.Mode().IsRegular() {
 			continue
 		}

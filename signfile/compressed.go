@@ -62,9 +62,9 @@ func (m *Module) signedSize(replace bool) (int64, error) {
 	return contentSize(m, m.Size)
 }
 
-// prepareDetached writes the message alone, to <dest>.p7s.
-func (s *Signer) prepareDetached(ctx context.Context, m *Module, out Output) (*Pending, error) {
-	size, err := m.signedSize(out.Replace)
+// prepareDetached writes the message alone, to path.
+func (s *Signer) prepareDetached(ctx context.Context, m *Module, path string, replace bool) (*Pending, error) {
+	size, err := m.signedSize(replace)
 	if err != nil {
 		return nil, named(m.source, err)
 	}
@@ -72,11 +72,7 @@ func (s *Signer) prepareDetached(ctx context.Context, m *Module, out Output) (*P
 	if err != nil {
 		return nil, named(m.source, err)
 	}
-	dest := out.Dest
-	if dest == "" {
-		dest = m.Path()
-	}
-	file, err := prepareMessage(m.source, dest+".p7s", message)
+	file, err := prepareMessage(m.source, path, message)
 	if err != nil {
 		return nil, err
 	}

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"sign-file/internal/atomicfile"
+	"sign-file/internal/paths"
 	modsig "sign-file/module_signature"
 )
 
@@ -33,6 +33,9 @@ type Item struct {
 	Path string
 	Dest string // empty: in place
 }
+
+// Message is the file that has the PKCS#7 message alone, where that is asked for.
+func (i Item) Message() string { return cmp.Or(i.Dest, i.Path) + ".p7s" }
 
 // Result is what became of an item.
 type Result struct {
@@ -88,16 +91,14 @@ func (s *Signer) SignMany(ctx context.Context, items []Item, how Many, report fu
 		workers.Go(func() {
 			for item := range todo {
 				if begin.Err() != nil {
-					return
+					return // feed's select may have chosen the item all the same
 				}
 				f := s.one(ctx, item, how)
-				if f.Err != nil {
-					if ctx.Err() != nil {
-						continue // cancelled, which is no failure
-					}
-					if how.FailFast {
-						cancel()
-					}
+				switch {
+				case f.Err != nil && ctx.Err() != nil:
+					continue // cancelled, which is no failure
+				case f.Err != nil && how.FailFast:
+					cancel() // before this worker takes another
 				}
 				done <- f
 			}
@@ -106,7 +107,7 @@ func (s *Signer) SignMany(ctx context.Context, items []Item, how Many, report fu
 	go func() { workers.Wait(); close(done) }()
 	collect(ctx, done, group, func(r Result) {
 		if r.Err != nil && how.FailFast {
-			cancel()
+			cancel() // one that could not get its name
 		}
 		report(r)
 	})
@@ -118,9 +119,6 @@ func feed(ctx context.Context, items []Item) <-chan Item {
 	go func() {
 		defer close(todo)
 		for _, item := range items {
-			if ctx.Err() != nil {
-				return
-			}
 			select {
 			case todo <- item:
 			case <-ctx.Done():
@@ -252,7 +250,7 @@ func (s *Signer) one(ctx context.Context, item Item, how Many) finished {
 	case signed && how.Existing == RefuseSigned:
 		f.Err = named(module.source, ErrSigned)
 	default:
-		f.pending, f.Err = s.prepare(ctx, module, item.Dest, how)
+		f.pending, f.Err = s.prepare(ctx, module, item, how)
 	}
 	if f.pending != nil && !how.Sync {
 		f.Err, f.pending = f.pending.Commit(), nil
@@ -261,16 +259,16 @@ func (s *Signer) one(ctx context.Context, item Item, how Many) finished {
 }
 
 // prepare writes the one file that is asked for, next to its place.
-func (s *Signer) prepare(ctx context.Context, module *Module, dest string, how Many) (*Pending, error) {
-	out := Output{Dest: dest, Replace: how.Existing == ReplaceSigned}
-	if dest != "" {
-		if err := os.MkdirAll(atomicfile.Folder(dest), 0o777); err != nil {
-			return nil, fmt.Errorf("%s: %w", module.Path(), err)
+func (s *Signer) prepare(ctx context.Context, module *Module, item Item, how Many) (*Pending, error) {
+	out := Output{Dest: item.Dest, Replace: how.Existing == ReplaceSigned}
+	if item.Dest != "" {
+		if err := os.MkdirAll(paths.Dir(item.Dest), 0o777); err != nil {
+			return nil, fmt.Errorf("%s: %w", item.Path, err)
 		}
 	}
 	switch {
 	case how.Detach:
-		return s.prepareDetached(ctx, module, out)
+		return s.prepareDetached(ctx, module, item.Message(), out.Replace)
 	case module.Compressed():
 		return s.prepareCompressed(ctx, module, out)
 	}

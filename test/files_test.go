@@ -304,14 +304,14 @@ func TestTerminated(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
 		w := newWorkshop(t, t.TempDir(), 5000)
 		slow := w.path("slow")
-		writeFile(t, slow, "#!/bin/sh\ntouch \"$0.started\"\nexec sleep 60\n", 0o755)
+		started := writeSleeper(t, slow)
 		// nohup(1) may have started this test.
 		cmd := exec.Command("env", "--default-signal",
 			program(t), "-p", "sha256", "exec:"+slow, w.cert(), w.path("m.ko"), w.path("out.ko"))
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		awaitFile(t, slow+".started")
+		awaitFile(t, started)
 		cmd.Process.Signal(signal)
 		cmd.Wait()
 		if status := cmd.ProcessState.Sys().(syscall.WaitStatus); !status.Signaled() || status.Signal() != signal {
@@ -322,15 +322,23 @@ func TestTerminated(t *testing.T) {
 	}
 }
 
-func awaitFile(t *testing.T, path string) {
+// writeSleeper writes a command that takes a minute, and returns the file that is there
+// when it has begun.
+func writeSleeper(t *testing.T, path string) (started string) {
 	t.Helper()
-	for range 1000 {
-		if _, err := os.Stat(path); err == nil {
+	writeFile(t, path, "#!/bin/sh\n>\"$0.started\"\nexec sleep 60\n", 0o755)
+	return path + ".started"
+}
+
+// awaitFile waits for a file whose path matches the pattern.
+func awaitFile(t *testing.T, pattern string) {
+	t.Helper()
+	for start := time.Now(); time.Since(start) < time.Minute; time.Sleep(time.Millisecond) {
+		if found, _ := filepath.Glob(pattern); found != nil {
 			return
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
-	t.Fatalf("%s: not there after 10 s", path)
+	t.Fatalf("%s: not there after a minute", pattern)
 }
 
 // What nohup(1) and a script's "&" made it ignore does not end the work, nor stop it.

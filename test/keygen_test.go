@@ -142,6 +142,13 @@ func TestKeygenFiles(t *testing.T) {
 	if string(readFile(t, key)) != string(old) {
 		t.Error("lost the key, though the certificate could not be written")
 	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(filepath.Join(dir, "folder"), link); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := keygen("--force", key, link+"/../key.pem"); err == nil || string(readFile(t, key)) != string(old) {
+		t.Errorf("the certificate took the place of the key: %s", out)
+	}
 	if entries, _ := os.ReadDir(dir); len(entries) != 3 {
 		t.Errorf("leftovers: %v", entries)
 	}

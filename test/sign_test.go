@@ -315,6 +315,8 @@ func TestSignFlags(t *testing.T) {
 		if string(readFile(t, filepath.Join(here, "m.ko"))) != "not named" {
 			t.Error("a module that was not named has changed")
 		}
+		writeFile(t, filepath.Join(inside, "cert"), string(readFile(t, pair.cert)), 0o644)
+		mustRun(t, nil, program(t), "verify", "--kernel", "6.12", "--trusted", link+"/../inside", r.dir)
 	})
 	t.Run("one module of two names is signed once, and one of two hard links twice", func(t *testing.T) {
 		t.Parallel()
@@ -693,7 +695,7 @@ func TestSignCompressedInterrupted(t *testing.T) {
 			r = compressTree(t, r, compressors[0].compress, compressors[0].suffix)
 			old := r.content(t)
 			tools := t.TempDir()
-			begun, command := filepath.Join(tools, "begun*"), []string{program(t), "sign", "sha256", pair.key, pair.cert, r.dir}
+			begun, command := "", []string{program(t), "sign", "sha256", pair.key, pair.cert, r.dir}
 			if inGo {
 				if os.Geteuid() != 0 {
 					testenv.Missing(t, "root, who may mount")
@@ -701,7 +703,7 @@ func TestSignCompressedInterrupted(t *testing.T) {
 				begun = r.path(".sign-file-*")
 				command = slices.Concat(withoutProc, []string{"env", "PATH=" + tools}, command)
 			} else {
-				writeFile(t, filepath.Join(tools, "xz"), "#!/bin/sh\n>"+filepath.Join(tools, "begun")+"\nexec sleep 60\n", 0o755)
+				begun = writeSleeper(t, filepath.Join(tools, "xz"))
 				command = append([]string{"env", "PATH=" + tools + ":" + os.Getenv("PATH")}, command...)
 			}
 			log := interruptGroup(t, begun, command)
@@ -722,11 +724,7 @@ func interruptGroup(t *testing.T, begun string, command []string) (log string) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for start := time.Now(); time.Since(start) < time.Minute; time.Sleep(time.Millisecond) {
-		if found, _ := filepath.Glob(begun); found != nil {
-			break
-		}
-	}
+	awaitFile(t, begun)
 	syscall.Kill(-cmd.Process.Pid, syscall.SIGINT)
 	cmd.Wait()
 	if status := cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != syscall.SIGINT {

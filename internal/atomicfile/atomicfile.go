@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"sign-file/internal/paths"
 )
 
 // File is a file being written. It ends with Commit or Discard; Discard after
@@ -39,7 +41,7 @@ func (t *Target) Create() (*File, error) {
 	case t.perm != 0:
 		perm = uint32(t.perm.Perm())
 	}
-	dir := Folder(t.path)
+	dir := paths.Dir(t.path)
 	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, perm)
 	if err == nil {
 		f := &File{target: t, file: os.NewFile(uintptr(fd), t.path)}
@@ -71,7 +73,7 @@ func (f *File) Named() bool { return f.temp != "" }
 func (f *File) procPath() string { return fmt.Sprintf("/proc/self/fd/%d", f.file.Fd()) }
 
 // Dir returns the directory that the file will be in.
-func (f *File) Dir() string { return Folder(f.target.path) }
+func (f *File) Dir() string { return paths.Dir(f.target.path) }
 
 // Write implements io.Writer.
 func (f *File) Write(b []byte) (int, error) { return f.file.Write(b) }
@@ -139,7 +141,7 @@ func (f *File) backup() (undo, forget func()) {
 	if f.target.direct {
 		return nothing, nothing
 	}
-	temp := temporaryName(Folder(path))
+	temp := temporaryName(paths.Dir(path))
 	switch err := os.Link(path, temp); {
 	case errors.Is(err, fs.ErrNotExist):
 		return func() { os.Remove(path) }, nothing
@@ -168,7 +170,7 @@ func (f *File) link() (done bool, err error) {
 			return true, pathError("create", f.target.path, err)
 		}
 	}
-	temp := temporaryName(Folder(f.target.path))
+	temp := temporaryName(paths.Dir(f.target.path))
 	if err := unix.Linkat(unix.AT_FDCWD, f.procPath(), unix.AT_FDCWD, temp, unix.AT_SYMLINK_FOLLOW); err != nil {
 		return false, pathError("create", f.target.path, err)
 	}

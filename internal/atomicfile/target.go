@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"sign-file/internal/paths"
 )
 
 // Target is where a file goes.
@@ -86,16 +88,6 @@ func Follow(path string) (*Target, error) {
 // Is reports whether the target is that file now, under whatever name.
 func (t *Target) Is(info os.FileInfo) bool { return t.model != nil && os.SameFile(t.model, info) }
 
-// Folder is the directory part of a path as the kernel takes it. filepath.Dir would
-// drop "link/.." from it, which need not be where the link is.
-func Folder(path string) string {
-	dir, _ := filepath.Split(path)
-	if dir == "" {
-		return "."
-	}
-	return dir
-}
-
 // Direct reports whether Create opens the target itself, so that what is
 // written can't be taken back.
 func (t *Target) Direct() bool { return t.direct }
@@ -110,7 +102,7 @@ func resolve(path string) (end string, magic bool, err error) {
 			return path, magic, err
 		}
 		if !filepath.IsAbs(next) {
-			next = Folder(path) + "/" + next
+			next = paths.Join(paths.Dir(path), next)
 		}
 		path = next
 	}
@@ -155,8 +147,8 @@ func readLink(path string) (next string, magic bool, err error) {
 // of one's own or of the directory's owner are followed.
 func mayFollow(path string, link *unix.Stat_t) error {
 	var dir unix.Stat_t
-	if err := unix.Stat(Folder(path), &dir); err != nil {
-		return &os.PathError{Op: "stat", Path: Folder(path), Err: err}
+	if err := unix.Stat(paths.Dir(path), &dir); err != nil {
+		return &os.PathError{Op: "stat", Path: paths.Dir(path), Err: err}
 	}
 	const shared = unix.S_ISVTX | unix.S_IWOTH
 	if dir.Mode&shared == shared && link.Uid != uint32(os.Geteuid()) && link.Uid != dir.Uid {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -83,14 +82,14 @@ func checkKeyFiles(files []string, force bool) error {
 			return about(file, errKeyExists)
 		}
 	}
-	if len(files) < 2 || filepath.Base(files[0]) != filepath.Base(files[1]) {
+	if len(files) < 2 {
 		return nil
 	}
-	first, err := os.Stat(filepath.Dir(files[0]))
+	first, err := placeOf(files[0])
 	if err != nil {
 		return err
 	}
-	if second, err := os.Stat(filepath.Dir(files[1])); err == nil && os.SameFile(first, second) {
+	if second, err := placeOf(files[1]); err == nil && first == second {
 		return usagef("%s would be both key and certificate (leave the second one out: the first holds both)", files[0])
 	}
 	return nil

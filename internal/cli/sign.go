@@ -3,20 +3,14 @@ package cli
 import (
 	"bufio"
 	"bytes"
-	"cmp"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime"
-	"strings"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/sys/unix"
 
-	"sign-file/compressed"
-	"sign-file/internal/atomicfile"
+	"sign-file/internal/paths"
 	"sign-file/signfile"
 )
 
@@ -66,22 +60,21 @@ func (p *program) sign(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	paths := args[3:]
+	modules := args[3:]
 	for _, from := range c.StringSlice("from") {
 		more, err := p.pathList(from, c.Bool("0"))
 		if err != nil {
 			return err
 		}
-		paths = append(paths, more...)
+		modules = append(modules, more...)
 	}
 	signer, closeKey, err := openSigner(c.Context, p.askPIN(), args[0], args[1], args[2], wantedMessage(c))
 	if err != nil {
 		return err
 	}
 	defer closeKey()
-	run := signRun{program: p, json: c.Bool("json"), quiet: c.Bool("quiet"), detach: how.Detach}
-	run.inPlace = !how.Detach && how.Existing != signfile.ReplaceSigned && !c.IsSet("output-dir")
-	items := run.collect(paths, c.String("output-dir"))
+	run := signRun{program: p, how: how, outputDir: c.String("output-dir"), json: c.Bool("json"), quiet: c.Bool("quiet")}
+	items := run.collect(modules)
 	run.left, run.progress = len(items), p.newProgress(len(items), run.quiet || run.json)
 	if !how.FailFast || run.failed == 0 {
 		signer.SignMany(c.Context, items, how, func(result signfile.Result) {
@@ -152,27 +145,28 @@ func (p *program) pathList(from string, nul bool) ([]string, error) {
 // signRun counts and prints what becomes of the modules.
 type signRun struct {
 	*program
-	json, quiet, detach     bool
+	how                     signfile.Many
+	outputDir               string // empty: in place
+	json, quiet             bool
 	signed, skipped, failed int
 	left                    int // modules not reported: begun or not, they are as they were
-	inPlace                 bool
 	progress                *progress
 	sources                 map[place]origin // what each file is written from
 	printed                 error            // the first failure to print
 }
 
 // collect turns paths into modules. What can't be read is a failure of its own.
-func (r *signRun) collect(paths []string, outputDir string) []signfile.Item {
+func (r *signRun) collect(from []string) []signfile.Item {
 	r.sources = map[place]origin{}
-	output, _ := os.Stat(outputDir) // of an earlier run, perhaps below one of the paths
+	output, _ := os.Stat(r.outputDir) // of an earlier run, perhaps below one of the paths
 	var items []signfile.Item
-	for _, path := range paths {
+	for _, path := range from {
 		found := false
 		walkModules(path, output, func(module, relative string, err error) {
 			found = true
 			item := signfile.Item{Path: module}
-			if outputDir != "" {
-				item.Dest = below(outputDir, relative)
+			if r.outputDir != "" {
+				item.Dest = paths.Join(r.outputDir, relative)
 			}
 			if err == nil {
 				var again bool
@@ -194,24 +188,10 @@ func (r *signRun) collect(paths []string, outputDir string) []signfile.Item {
 	return items
 }
 
-// place tells names in directories apart, whatever path leads there.
-type place struct {
-	device, inode uint64 // of the directory; 0 below --output-dir, where names alone do
-	name          string
-}
-
 // origin is a module and the path that it was named by.
 type origin struct {
 	place
 	path string
-}
-
-func placeOf(path string) (place, error) {
-	var dir unix.Stat_t
-	if err := unix.Stat(atomicfile.Folder(path), &dir); err != nil {
-		return place{}, &os.PathError{Op: "stat", Path: path, Err: err}
-	}
-	return place{dir.Dev, dir.Ino, filepath.Base(path)}, nil
 }
 
 // named reports whether the item was named before. Two modules must not become
@@ -231,48 +211,6 @@ func (r *signRun) named(item signfile.Item) (again bool, err error) {
 	}
 	r.sources[dest] = origin{source, item.Path}
 	return taken, nil
-}
-
-// below appends names to a directory's path and leaves that alone: cleaned, as
-// filepath.Join does it, "link/.." would be another directory.
-func below(dir, names string) string { return strings.TrimSuffix(dir, "/") + "/" + names }
-
-// walkModules calls found for a file, or for every module below a directory, with
-// its path relative to that directory, and for what can't be read. Links inside a
-// tree are passed over: what they point to is signed under its own name. So is
-// the directory except, which may be nil, unless it is the path itself.
-func walkModules(path string, except os.FileInfo, found func(module, relative string, err error)) {
-	info, err := os.Stat(path)
-	if err != nil || !info.IsDir() {
-		found(path, filepath.Base(path), err)
-		return
-	}
-	walkDirectory(path, "", except, found)
-}
-
-// walkDirectory is filepath.WalkDir but for cleaning paths. relative is empty, or
-// ends with a slash.
-func walkDirectory(dir, relative string, except os.FileInfo, found func(module, relative string, err error)) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		found(dir, "", err)
-	}
-	for _, entry := range entries {
-		path, name := below(dir, entry.Name()), relative+entry.Name()
-		switch {
-		case entry.IsDir():
-			if info, err := entry.Info(); except == nil || err != nil || !os.SameFile(info, except) {
-				walkDirectory(path, name+"/", except, found)
-			}
-		case entry.Type() != fs.ModeSymlink && isModule(name):
-			found(path, name, nil)
-		}
-	}
-}
-
-func isModule(name string) bool {
-	_, ok := compressed.Of(name)
-	return ok || strings.HasSuffix(name, ".ko")
 }
 
 // signReport is what sign --json prints of one module.
@@ -297,8 +235,8 @@ func (r *signRun) report(result signfile.Result) {
 	default:
 		r.signed++
 		report.Dest = result.Dest
-		if r.detach {
-			report.Dest = cmp.Or(result.Dest, result.Path) + ".p7s"
+		if r.how.Detach {
+			report.Dest = result.Message()
 		}
 	}
 	if r.json && r.printed == nil {
@@ -315,7 +253,7 @@ func (r *signRun) end(interrupted bool) error {
 		if r.left > 0 {
 			left = fmt.Sprintf(", %d left as they were", r.left)
 		}
-		if r.left > 0 && r.inPlace {
+		if r.left > 0 && r.outputDir == "" && !r.how.Detach && r.how.Existing != signfile.ReplaceSigned {
 			left += " (--unsigned-only signs them)"
 		}
 		r.say("%d signed, %d skipped, %d failed%s", r.signed, r.skipped, r.failed, left)

@@ -1,0 +1,17 @@
+// Package paths takes paths apart and together as the kernel reads them. Package
+// filepath cleans them meanwhile, which makes "." of "link/..", wherever the link
+// leads.
+package paths
+
+import "strings"
+
+// Dir is the directory part of a path.
+func Dir(path string) string {
+	if i := strings.LastIndexByte(path, '/'); i >= 0 {
+		return path[:i+1]
+	}
+	return "."
+}
+
+// Join is the path of something in a directory.
+func Join(dir, names string) string { return strings.TrimSuffix(dir, "/") + "/" + names }
