@@ -160,7 +160,7 @@ func collect(ctx context.Context, done <-chan finished, most int, report func(Re
 
 // syncAndCommit makes the new files durable, gives them their names, and makes
 // those durable. Once ctx is cancelled it drops what has no name yet, since a
-// process that is told to end has a second to do so.
+// process that is told to end has seconds to do so.
 func syncAndCommit(ctx context.Context, group []finished) []Result {
 	dirs := directories(group)
 	before := syncUnlessDone(ctx, dirs)

@@ -19,8 +19,11 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"sign-file/internal/corpus"
 	"sign-file/internal/testenv"
+	modsig "sign-file/module_signature"
 )
 
 // treeVariable says how many real modules TestSignTree takes: a number, or "all".
@@ -747,6 +750,78 @@ func TestSignProgress(t *testing.T) {
 	if out := mustRun(t, nil, "sh", "-c", command+" --replace"); strings.Contains(out, "left") {
 		t.Errorf("without a terminal it printed %q", out)
 	}
+}
+
+// TestPassphraseAtTerminal answers the prompt, and interrupts it, which must not leave
+// a terminal that goes on hiding what is typed.
+func TestPassphraseAtTerminal(t *testing.T) {
+	t.Parallel()
+	pair := newKeyPair(t, t.TempDir(), "-passout", "pass:"+passphrase)
+	for typed, want := range map[string]string{
+		passphrase + "\n": "exit status 0",
+		"not this\n":      "exit status 1",
+		"\x03":            "signal: interrupt",
+	} {
+		module := filepath.Join(t.TempDir(), "m.ko")
+		writeFile(t, module, "a module", 0o644)
+		cmd := exec.Command(program(t), "sign", "--quiet", "sha256", pair.key, pair.cert, module)
+		cmd.Env = []string{"PATH=/nonexistent"}
+		terminal := startOnTerminal(t, cmd)
+		for start := time.Now(); shows(t, terminal); time.Sleep(time.Millisecond) {
+			if time.Since(start) > time.Minute {
+				t.Fatal("nothing asked for the passphrase")
+			}
+		}
+		terminal.WriteString(typed)
+		cmd.Wait()
+		if got := cmd.ProcessState.String(); got != want {
+			t.Errorf("%q was typed: %s, want %s", typed, got, want)
+		}
+		if !shows(t, terminal) {
+			t.Errorf("%q was typed: the terminal still shows nothing", typed)
+		}
+		if signed := strings.HasSuffix(string(readFile(t, module)), modsig.Marker); signed != strings.HasPrefix(typed, passphrase) {
+			t.Errorf("%q was typed: signed is %t", typed, signed)
+		}
+	}
+}
+
+// startOnTerminal starts a program on a terminal of its own, and returns that one's other end.
+func startOnTerminal(t *testing.T, cmd *exec.Cmd) *os.File {
+	t.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { master.Close() })
+	number, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	terminal, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { terminal.Close() })
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = terminal, terminal, terminal
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return master
+}
+
+// shows tells whether a terminal shows what is typed.
+func shows(t *testing.T, terminal *os.File) bool {
+	t.Helper()
+	mode, err := unix.IoctlGetTermios(int(terminal.Fd()), unix.TCGETS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mode.Lflag&unix.ECHO != 0
 }
 
 // mustFail is run for what must end with the given exit code.

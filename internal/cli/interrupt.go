@@ -41,6 +41,22 @@ func (c *interruptible) Done() <-chan struct{} {
 }
 
 func (c *interruptible) start() {
+	signals := notify()
+	go func() {
+		s := <-signals
+		c.got <- s
+		c.cancel()
+		// timeout(1) sends its signal twice; who sends another after a second has lost
+		// patience. Work that hangs in a system call is not waited for long.
+		time.Sleep(time.Second)
+		signal.Stop(signals)
+		time.Sleep(4 * time.Second)
+		die(s)
+	}()
+}
+
+// notify starts to listen to the signals that ask for an end.
+func notify() chan os.Signal {
 	signals := make(chan os.Signal, 1)
 	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		// What nohup(1), or a shell's "&", had ignored stays so: nobody would die of it.
@@ -48,14 +64,7 @@ func (c *interruptible) start() {
 			signal.Notify(signals, s)
 		}
 	}
-	go func() {
-		s := <-signals
-		c.got <- s
-		c.cancel()
-		// Work that hangs in a system call is not waited for.
-		time.Sleep(time.Second)
-		die(s)
-	}()
+	return signals
 }
 
 // finish ends the process if a signal asked for it.

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"os/signal"
 
 	"golang.org/x/term"
 
@@ -22,8 +23,27 @@ func (p *program) askPIN() keys.PINFunc {
 			return pin, err
 		}
 		fmt.Fprintf(p.err, "%s: ", prompt)
-		pin, err = term.ReadPassword(int(p.in.Fd()))
+		pin, err = readHidden(int(p.in.Fd()))
 		fmt.Fprintln(p.err)
 		return pin, err
 	}
+}
+
+// readHidden reads a line that the terminal does not show. A signal meanwhile ends
+// the process as ever, but leaves no terminal that goes on showing nothing.
+func readHidden(terminal int) ([]byte, error) {
+	state, err := term.GetState(terminal)
+	if err != nil {
+		return nil, err
+	}
+	signals := notify()
+	go func() {
+		for s := range signals {
+			term.Restore(terminal, state)
+			die(s)
+		}
+	}()
+	defer close(signals)
+	defer signal.Stop(signals)
+	return term.ReadPassword(terminal)
 }
