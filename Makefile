@@ -62,7 +62,7 @@ fuzz:
 # BENCH=full runs everything five times as often.
 bench: build
 	test/modules.sh
-	$(GO) run ./internal/bench $(if $(filter full,$(BENCH)),-factor 5) | tee docs/bench.md
+	$(GO) run ./test/bench $(if $(filter full,$(BENCH)),-factor 5) | tee docs/bench.md
 
 install: build
 	install -D -m 0755 sign-file $(DESTDIR)$(PREFIX)/bin/sign-file

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"sign-file/certificate"
-	"sign-file/internal/testenv"
+	"sign-file/test/testenv"
 )
 
 // files returns testdata's certificates, each in DER.

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"sign-file/digest"
-	"sign-file/internal/testenv"
+	"sign-file/test/testenv"
 )
 
 // The names that EVP_get_digestbyname finds, the same on OpenSSL 3.0, 3.5, 3.6 and 4.0.

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"sign-file/internal/testenv"
 	"sign-file/keyring"
+	"sign-file/test/testenv"
 )
 
 // vmlinux is an ELF header, code for the x86 filter to work on, a certificate that

@@ -11,8 +11,8 @@ import (
 	"testing"
 
 	"sign-file/certificate"
-	"sign-file/internal/testenv"
 	"sign-file/keyring"
+	"sign-file/test/testenv"
 )
 
 const marker = "~Module signature appended~\n"

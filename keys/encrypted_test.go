@@ -17,9 +17,9 @@ import (
 
 	"sign-file/certificate"
 	"sign-file/digest"
-	"sign-file/internal/testenv"
 	"sign-file/keys"
 	"sign-file/signfile"
+	"sign-file/test/testenv"
 )
 
 const passphrase = "tr0ub4dor & 3"

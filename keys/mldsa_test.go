@@ -14,8 +14,8 @@ import (
 	mldsax509 "filippo.io/mldsa/x509"
 
 	"sign-file/certificate"
-	"sign-file/internal/testenv"
 	"sign-file/keys"
+	"sign-file/test/testenv"
 )
 
 func testdata(t testing.TB, name string) []byte {

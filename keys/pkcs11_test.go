@@ -16,8 +16,8 @@ import (
 	"testing"
 
 	"sign-file/certificate"
-	"sign-file/internal/testenv"
 	"sign-file/keys"
+	"sign-file/test/testenv"
 )
 
 const tokenPIN = "1234"

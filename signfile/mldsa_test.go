@@ -15,9 +15,9 @@ import (
 	"sign-file/certificate"
 	"sign-file/cms"
 	"sign-file/digest"
-	"sign-file/internal/testenv"
 	"sign-file/keys"
 	"sign-file/signfile"
+	"sign-file/test/testenv"
 )
 
 const mldsaTestdata = "../testdata"

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"os"
 
-	"sign-file/compressed"
 	"sign-file/internal/atomicfile"
+	"sign-file/internal/compressed"
 	modsig "sign-file/module_signature"
 )
 

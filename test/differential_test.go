@@ -20,7 +20,7 @@ import (
 	"testing"
 	"time"
 
-	"sign-file/internal/testenv"
+	"sign-file/test/testenv"
 )
 
 // TestDifferential runs random command lines through the real sign-file and through

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"sign-file/internal/testenv"
+	"sign-file/test/testenv"
 )
 
 // dkmsConf leaves all to DKMS that it can do itself: make's command, and

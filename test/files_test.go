@@ -17,7 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"sign-file/internal/testenv"
+	"sign-file/test/testenv"
 )
 
 // The ways in which the real sign-file loses a file, or says that all is well when it

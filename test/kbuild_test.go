@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"sign-file/internal/testenv"
+	"sign-file/test/testenv"
 )
 
 // Two modules: with -j the kernel's build signs them at the same time.

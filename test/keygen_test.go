@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"sign-file/internal/testenv"
+	"sign-file/test/testenv"
 )
 
 // variable is what differs between two certificates of one genkey file: numbers of

@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"testing"
 
-	"sign-file/internal/testenv"
+	"sign-file/test/testenv"
 )
 
 // signFile is the path of the program under test. Only TestMain's runTests sets it,

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"sign-file/internal/testenv"
+	"sign-file/test/testenv"
 )
 
 // mldsaPair is a key of testdata that OpenSSL made.

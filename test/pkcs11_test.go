@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"sign-file/internal/testenv"
+	"sign-file/test/testenv"
 )
 
 // softHSM is a token in a folder of its own.

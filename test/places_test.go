@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"sign-file/internal/testenv"
+	"sign-file/test/testenv"
 )
 
 // Places where a file can be read or written in part only, or can't be replaced.

@@ -12,7 +12,7 @@ import (
 
 	"go.mozilla.org/pkcs7"
 
-	"sign-file/internal/testenv"
+	"sign-file/test/testenv"
 )
 
 // Every message that the program makes, read by programs and libraries that know

@@ -3,7 +3,7 @@ package test
 import (
 	"testing"
 
-	"sign-file/internal/testenv"
+	"sign-file/test/testenv"
 )
 
 // Keys of which the real sign-file makes a signature that OpenSSL accepts, and that

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"sign-file/internal/testenv"
+	"sign-file/test/testenv"
 )
 
 // remote is a key, a module and a map value's data in a folder of their own.

@@ -21,9 +21,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"sign-file/internal/corpus"
-	"sign-file/internal/testenv"
 	modsig "sign-file/module_signature"
+	"sign-file/test/corpus"
+	"sign-file/test/testenv"
 )
 
 // treeVariable says how many real modules TestSignTree takes: a number, or "all".

@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"sign-file/compressed"
+	"sign-file/internal/compressed"
 	"sign-file/internal/paths"
 )
 

@@ -11,7 +11,7 @@ import (
 	"filippo.io/mldsa"
 
 	"sign-file/internal/fips204"
-	"sign-file/internal/testenv"
+	"sign-file/test/testenv"
 )
 
 // wycheproof is a version of the test vectors, which go's checksum database pins.

@@ -10,10 +10,10 @@ import (
 	"strings"
 	"testing"
 
-	"sign-file/compressed"
-	"sign-file/internal/testenv"
+	"sign-file/internal/compressed"
 	"sign-file/keyring"
 	"sign-file/test/kernel/vector"
+	"sign-file/test/testenv"
 	"sign-file/test/vm"
 )
 

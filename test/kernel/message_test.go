@@ -13,8 +13,8 @@ import (
 	"strings"
 	"testing"
 
-	"sign-file/internal/testenv"
 	"sign-file/test/kernel/vector"
+	"sign-file/test/testenv"
 )
 
 func sorted[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

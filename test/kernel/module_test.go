@@ -12,13 +12,13 @@ import (
 	"testing"
 
 	"sign-file/certificate"
-	"sign-file/compressed"
 	"sign-file/digest"
-	"sign-file/internal/testenv"
+	"sign-file/internal/compressed"
 	"sign-file/keyring"
 	"sign-file/keys"
 	"sign-file/signfile"
 	"sign-file/test/kernel/vector"
+	"sign-file/test/testenv"
 	"sign-file/test/vm"
 )
 

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"unicode/utf16"
 
-	"sign-file/internal/testenv"
+	"sign-file/test/testenv"
 )
 
 // guid is a GUID as UEFI stores it: the first three parts little-endian.

@@ -23,7 +23,7 @@ import (
 	"testing"
 	"time"
 
-	"sign-file/internal/testenv"
+	"sign-file/test/testenv"
 	"sign-file/test/vm/guest"
 )
 

@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"sign-file/internal/corpus"
+	"sign-file/test/corpus"
 )
 
 // oneFile is the classic face: one process, one module, copied and signed.

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"sign-file/internal/testenv"
+	"sign-file/test/testenv"
 )
 
 // counter counts what is written to it.

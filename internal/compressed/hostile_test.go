@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"sign-file/internal/testenv"
+	"sign-file/test/testenv"
 )
 
 // packed returns hello.ko as a command compresses it from standard input.
