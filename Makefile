@@ -29,7 +29,7 @@ test-tree:
 	test/modules.sh
 	SIGN_FILE_TREE=$(TREE) $(GO) test -tags $(TAGS) -run '^TestSignTree$$' ./test
 
-# Package keyring against booted kernels, every one of the cache, which fetch.sh
+# Package kernel against booted kernels, every one of the cache, which fetch.sh
 # fills: 6.1 and 6.12 at the least. Emulated, so it needs no KVM, but minutes. The
 # kernels that decompress gzip and zstd by themselves are build.sh's, when it was run.
 MUTATIONS ?= 10000

@@ -18,7 +18,7 @@ import (
 	"sign-file/cms"
 	"sign-file/digest"
 	"sign-file/gate"
-	"sign-file/keyring"
+	"sign-file/kernel"
 	"sign-file/keys"
 	"sign-file/mapvalue"
 	"sign-file/signfile"
@@ -137,23 +137,23 @@ func trusting(t testing.TB, names ...string) gate.Spec {
 	return s
 }
 
-// newJudge is package keyring as the running kernel.
-func newJudge(t testing.TB, names ...string) *keyring.Judge {
+// newJudge is package kernel as the running kernel.
+func newJudge(t testing.TB, names ...string) *kernel.Judge {
 	t.Helper()
-	kernel, err := keyring.KernelOf(release())
+	rules, err := kernel.KernelOf(release())
 	if err != nil {
 		t.Fatal(err)
 	}
-	kernel.NoAutoload = true // there are no modules in the machine
-	var ring keyring.Ring
+	rules.NoAutoload = true // there are no modules in the machine
+	var ring kernel.Ring
 	for _, name := range names {
 		ring.Add(readCertificate(t, name))
 	}
-	return keyring.NewJudge(kernel, &ring, keyring.MapValue)
+	return kernel.NewJudge(rules, &ring, kernel.MapValue)
 }
 
 // answer is what the kernel should say of a value: an errno.
-func answer(t testing.TB, judge *keyring.Judge, value []byte) syscall.Errno {
+func answer(t testing.TB, judge *kernel.Judge, value []byte) syscall.Errno {
 	t.Helper()
 	verdict, err := judge.MapValue(value)
 	if err != nil {
@@ -197,7 +197,7 @@ func TestPublish(t *testing.T) {
 			var errno syscall.Errno
 			errors.As(err, &errno)
 			if errno != want {
-				t.Errorf("%s: %v, and package keyring expects %v", name, err, want)
+				t.Errorf("%s: %v, and package kernel expects %v", name, err, want)
 			}
 			entries, err := g.Entries()
 			if err != nil {
@@ -225,7 +225,7 @@ func TestPublish(t *testing.T) {
 }
 
 // Every message that the real sign-file has made for testdata, as map values, and every
-// single-bit flip of one of them: the gate says what package keyring expects.
+// single-bit flip of one of them: the gate says what package kernel expects.
 func TestVectors(t *testing.T) {
 	inMachine(t)
 	module, err := os.ReadFile("/hello.ko")
@@ -270,7 +270,7 @@ func TestVectors(t *testing.T) {
 			err := l.Publish(make([]byte, 4), value)
 			errors.As(err, &errno)
 			if want := answer(t, judge, padded); errno != want {
-				t.Errorf("%s: %v, and package keyring expects %v", name, err, want)
+				t.Errorf("%s: %v, and package kernel expects %v", name, err, want)
 			}
 			if err == nil {
 				accepted++

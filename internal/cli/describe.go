@@ -11,7 +11,7 @@ import (
 	"sign-file/cms"
 	"sign-file/digest"
 	"sign-file/internal/fips204"
-	"sign-file/keyring"
+	"sign-file/kernel"
 	modsig "sign-file/module_signature"
 )
 
@@ -55,7 +55,7 @@ func reportSigner(s cms.Signer) signerReport {
 	return r
 }
 
-func reportVerified(s keyring.Signer) signerReport {
+func reportVerified(s kernel.Signer) signerReport {
 	r := signerReport{SignatureSize: len(s.Value), Attributes: s.Attributes, Hash: s.Digest.Name()}
 	r.name(s.ID)
 	if s.Certificate != nil {
@@ -107,7 +107,7 @@ type verdictReport struct {
 	Error string `json:"error,omitempty"` // why there is no verdict
 }
 
-func reportVerdict(path string, v *keyring.Verdict, loads bool) verdictReport {
+func reportVerdict(path string, v *kernel.Verdict, loads bool) verdictReport {
 	r := verdictReport{
 		File: path, Accepted: v.Accepted, Kernel: v.Kernel, DataSize: v.DataSize, Lax: v.Lax,
 		Number: int(v.Errno), Function: v.Func, Reason: v.Reason, Log: v.Log, Advice: v.Advice,

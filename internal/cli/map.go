@@ -7,7 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"sign-file/keyring"
+	"sign-file/kernel"
 	"sign-file/mapvalue"
 )
 
@@ -124,13 +124,13 @@ func (p *program) writeValue(c *cli.Context, source string, signed []byte, path 
 }
 
 func (p *program) mapVerify(c *cli.Context) error {
-	judge, err := p.newJudge(c, keyring.MapValue)
+	judge, err := p.newJudge(c, kernel.MapValue)
 	if err != nil {
 		return err
 	}
 	run := p.newVerifyRun(c, false)
 	run.paths = c.Args().Slice()
-	return run.judge(1, func(path string) (*keyring.Verdict, error) {
+	return run.judge(1, func(path string) (*kernel.Verdict, error) {
 		value, err := p.readAll(path, mapvalue.Read)
 		if err != nil {
 			return nil, err

@@ -7,7 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"sign-file/keyring"
+	"sign-file/kernel"
 	"sign-file/signfile"
 )
 
@@ -19,7 +19,7 @@ var (
 	judgeFlags = []cli.Flag{
 		trustedFlag,
 		&cli.StringFlag{Name: "blacklist", Usage: "refuse what `FILE` lists: tbs:<hash> and bin:<hash>, one a line"},
-		&cli.StringFlag{Name: "kernel", Usage: "judge as kernel `RELEASE` does (" + strings.Join(keyring.KernelNames(), ", ") + " and what comes after each); default: the running one"},
+		&cli.StringFlag{Name: "kernel", Usage: "judge as kernel `RELEASE` does (" + strings.Join(kernel.KernelNames(), ", ") + " and what comes after each); default: the running one"},
 		&cli.StringFlag{Name: "config", Usage: "judge as the kernel that was built with configuration `FILE`, and not as Debian's"},
 		&cli.BoolFlag{Name: "fips", Usage: "judge as a kernel with fips=1 does"},
 		&cli.BoolFlag{Name: "no-autoload", Usage: "judge as a kernel that can't load its crypto modules, as in an initramfs"},
@@ -36,7 +36,7 @@ func (p *program) verifyCommand() *cli.Command {
 			"*.ko.gz. Exit code 0 when every module's signature verifies, 1 when one is refused,\n" +
 			"3 when none is refused but one could not be decided on.",
 		Flags: append([]cli.Flag{
-			&cli.StringFlag{Name: "usage", Value: "module", Usage: "what the signature is for: " + strings.Join(keyring.Usages(), ", ")},
+			&cli.StringFlag{Name: "usage", Value: "module", Usage: "what the signature is for: " + strings.Join(kernel.Usages(), ", ")},
 			&cli.BoolFlag{Name: "enforce", Usage: "say what init_module returns with module.sig_enforce=1"},
 			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Value: runtime.GOMAXPROCS(0), Usage: "work on `N` modules at once"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print nothing of what is accepted"},
@@ -46,7 +46,7 @@ func (p *program) verifyCommand() *cli.Command {
 }
 
 func (p *program) verify(c *cli.Context) error {
-	usage, err := keyring.ParseUsage(c.String("usage"))
+	usage, err := kernel.ParseUsage(c.String("usage"))
 	if err != nil {
 		return usagef("--usage: %v", err)
 	}
@@ -58,17 +58,17 @@ func (p *program) verify(c *cli.Context) error {
 		return err
 	}
 	judge.Enforce = judge.Enforce || c.Bool("enforce")
-	if usage == keyring.Module && judge.Kernel().Unchecked {
+	if usage == kernel.Module && judge.Kernel().Unchecked {
 		p.warn("this kernel is built without CONFIG_MODULE_SIG: it looks at no module's signature")
 	}
-	run := p.newVerifyRun(c, usage == keyring.Module)
+	run := p.newVerifyRun(c, usage == kernel.Module)
 	if err := run.collect(c.Args().Slice()); err != nil {
 		return err
 	}
-	return run.judge(c.Int("jobs"), func(path string) (*keyring.Verdict, error) { return verifyModule(path, judge) })
+	return run.judge(c.Int("jobs"), func(path string) (*kernel.Verdict, error) { return verifyModule(path, judge) })
 }
 
-func verifyModule(path string, judge *keyring.Judge) (*keyring.Verdict, error) {
+func verifyModule(path string, judge *kernel.Judge) (*kernel.Verdict, error) {
 	module, err := signfile.OpenModule(path)
 	if err != nil {
 		return nil, err
@@ -78,11 +78,11 @@ func verifyModule(path string, judge *keyring.Judge) (*keyring.Verdict, error) {
 }
 
 // newJudge is the kernel that the flags describe.
-func (p *program) newJudge(c *cli.Context, usage keyring.Usage) (*keyring.Judge, error) {
+func (p *program) newJudge(c *cli.Context, usage kernel.Usage) (*kernel.Judge, error) {
 	if c.Args().Len() == 0 {
 		return nil, usagef("nothing to verify: want %s", c.Command.ArgsUsage)
 	}
-	kernel, err := p.kernel(c)
+	rules, err := p.kernel(c)
 	if err != nil {
 		return nil, err
 	}
@@ -90,47 +90,47 @@ func (p *program) newJudge(c *cli.Context, usage keyring.Usage) (*keyring.Judge,
 	if err != nil {
 		return nil, err
 	}
-	judge := keyring.NewJudge(kernel, ring, usage)
+	judge := kernel.NewJudge(rules, ring, usage)
 	for _, err := range judge.Unusable {
-		p.warn("kernel %s would not take this certificate into a keyring: %v", kernel.Name, err)
+		p.warn("kernel %s would not take this certificate into a keyring: %v", rules.Name, err)
 	}
 	return judge, nil
 }
 
 // kernel is the one whose rules are asked for.
-func (p *program) kernel(c *cli.Context) (kernel *keyring.Kernel, err error) {
+func (p *program) kernel(c *cli.Context) (rules *kernel.Kernel, err error) {
 	release, config, note := c.String("kernel"), c.String("config"), ""
 	switch {
 	case release != "" && config != "":
 		return nil, usagef("--kernel and --config exclude each other")
 	case release != "":
-		if kernel, err = keyring.KernelOf(release); err != nil {
+		if rules, err = kernel.KernelOf(release); err != nil {
 			return nil, usagef("--kernel: %v", err)
 		}
 	case config != "":
-		if kernel, err = keyring.KernelOfConfig(config); err != nil {
+		if rules, err = kernel.KernelOfConfig(config); err != nil {
 			p.fail(err)
 			return nil, exitError(exitUndecided)
 		}
 	default:
-		if kernel, note, err = keyring.RunningKernel(); err != nil {
+		if rules, note, err = kernel.RunningKernel(); err != nil {
 			return nil, err
 		}
 	}
 	if note != "" {
 		p.warn("%s", note)
 	}
-	kernel.FIPS = kernel.FIPS || c.Bool("fips")
-	kernel.NoAutoload = c.Bool("no-autoload")
-	return kernel, nil
+	rules.FIPS = rules.FIPS || c.Bool("fips")
+	rules.NoAutoload = c.Bool("no-autoload")
+	return rules, nil
 }
 
-func (p *program) trustedRing(c *cli.Context) (*keyring.Ring, error) {
+func (p *program) trustedRing(c *cli.Context) (*kernel.Ring, error) {
 	sources := c.StringSlice("trusted")
 	if len(sources) == 0 {
 		return nil, usagef("no --trusted certificate")
 	}
-	var ring keyring.Ring
+	var ring kernel.Ring
 	err := ring.Load(sources...)
 	if file := c.String("blacklist"); err == nil && file != "" {
 		err = ring.LoadBlacklist(file)
@@ -184,12 +184,12 @@ func (r *verifyRun) collect(paths []string) (err error) {
 
 // answer is one verdict, or why there is none.
 type answer struct {
-	verdict *keyring.Verdict
+	verdict *kernel.Verdict
 	err     error
 }
 
 // judge has every path judged, several at once, whatever becomes of the others.
-func (r *verifyRun) judge(jobs int, one func(path string) (*keyring.Verdict, error)) error {
+func (r *verifyRun) judge(jobs int, one func(path string) (*kernel.Verdict, error)) error {
 	answers := make([]chan answer, len(r.paths))
 	for i := range answers {
 		answers[i] = make(chan answer, 1)

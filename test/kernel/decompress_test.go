@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"sign-file/internal/compressed"
-	"sign-file/keyring"
+	"sign-file/kernel"
 	"sign-file/test/kernel/vector"
 	"sign-file/test/testenv"
 	"sign-file/test/vm"
@@ -53,11 +53,11 @@ func buildProgram(t *testing.T) string {
 // bench trusts what is built into the kernel: the key that its build made, and the
 // test key rsa2048.
 func (i installation) bench() *bench {
-	ring := &keyring.Ring{}
+	ring := &kernel.Ring{}
 	if err := ring.Load(i.kernel.ELF()); err != nil {
 		i.Fatal(err)
 	}
-	judge := keyring.NewJudge(rulesOf(i.T, i.kernel.Config()), ring, keyring.Module)
+	judge := kernel.NewJudge(rulesOf(i.T, i.kernel.Config()), ring, kernel.Module)
 	if !judge.Enforce {
 		i.Fatal("the kernel loads unsigned modules: it is to have MODULE_SIG_FORCE")
 	}

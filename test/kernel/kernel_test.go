@@ -1,4 +1,4 @@
-// Package kernel holds package keyring against booted kernels: two judges of the
+// Package kernel holds package kernel against booted kernels: two judges of the
 // same bytes, and neither's answer stands here.
 package kernel
 
@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sign-file/certificate"
-	"sign-file/keyring"
+	"sign-file/kernel"
 	"sign-file/test/kernel/vector"
 	"sign-file/test/vm"
 )
@@ -25,7 +25,7 @@ import (
 // trial is a vector with the judge that has to foretell its answer.
 type trial struct {
 	vector.Vector
-	judge *keyring.Judge
+	judge *kernel.Judge
 	// inside is the module itself, where Data is compressed.
 	inside []byte
 }
@@ -40,10 +40,10 @@ type bench struct {
 	cmdline  string
 	trials   []trial
 
-	modules, enforced *keyring.Judge // init_module without and with sig_enforce
+	modules, enforced *kernel.Judge // init_module without and with sig_enforce
 	// rings judge messages by the name of the keyring, systems by the number.
-	rings   map[string]*keyring.Judge
-	systems map[uint64]*keyring.Judge
+	rings   map[string]*kernel.Judge
+	systems map[uint64]*kernel.Judge
 }
 
 // everyone is the keyring with all test certificates.
@@ -56,7 +56,7 @@ func newBench(t *testing.T, k vm.Kernel, fips bool) *bench {
 		rules.FIPS, b.cmdline = true, "fips=1"
 	}
 	b.trustDB(rules)
-	b.rings = map[string]*keyring.Judge{}
+	b.rings = map[string]*kernel.Judge{}
 	b.ring(rules, everyone, certificates(t)...)
 	b.ring(rules, "rsa2048", testKey(t, "rsa2048.x509"))
 	b.ring(rules, "nobody")
@@ -65,29 +65,29 @@ func newBench(t *testing.T, k vm.Kernel, fips bool) *bench {
 
 // trustDB makes the judges of the kernel's own keyrings: what is built in, and what we
 // put into db.
-func (b *bench) trustDB(rules *keyring.Kernel) {
+func (b *bench) trustDB(rules *kernel.Kernel) {
 	b.db = [][]byte{testKey(b.T, "rsa2048.x509"), testKey(b.T, "p384.x509")}
-	builtin, platform, modules := &keyring.Ring{}, &keyring.Ring{}, &keyring.Ring{}
-	for _, ring := range []*keyring.Ring{builtin, modules} {
+	builtin, platform, modules := &kernel.Ring{}, &kernel.Ring{}, &kernel.Ring{}
+	for _, ring := range []*kernel.Ring{builtin, modules} {
 		if err := ring.Load(b.kernel.Image()); err != nil {
 			b.Fatal(err)
 		}
 	}
 	trust(b.T, platform, b.db...)
 	trust(b.T, modules, b.db...) // Debian's kernels look into .platform too
-	b.modules = keyring.NewJudge(rules, modules, keyring.Module)
-	b.enforced = keyring.NewJudge(rules, modules, keyring.Module)
+	b.modules = kernel.NewJudge(rules, modules, kernel.Module)
+	b.enforced = kernel.NewJudge(rules, modules, kernel.Module)
 	b.enforced.Enforce = true
-	secondary := keyring.NewJudge(rules, builtin, keyring.MapValue)
-	b.systems = map[uint64]*keyring.Judge{
+	secondary := kernel.NewJudge(rules, builtin, kernel.MapValue)
+	b.systems = map[uint64]*kernel.Judge{
 		vector.Builtin: secondary, vector.Secondary: secondary,
-		vector.Platform: keyring.NewJudge(rules, platform, keyring.MapValue),
+		vector.Platform: kernel.NewJudge(rules, platform, kernel.MapValue),
 	}
 }
 
-func rulesOf(t *testing.T, config string) *keyring.Kernel {
+func rulesOf(t *testing.T, config string) *kernel.Kernel {
 	t.Helper()
-	rules, err := keyring.KernelOfConfig(config)
+	rules, err := kernel.KernelOfConfig(config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,14 +96,14 @@ func rulesOf(t *testing.T, config string) *keyring.Kernel {
 }
 
 // ring makes a keyring on both sides.
-func (b *bench) ring(rules *keyring.Kernel, name string, certificates ...[]byte) {
+func (b *bench) ring(rules *kernel.Kernel, name string, certificates ...[]byte) {
 	b.keyrings = append(b.keyrings, vector.Keyring{Name: name, Certificates: certificates})
-	ring := &keyring.Ring{}
+	ring := &kernel.Ring{}
 	trust(b.T, ring, certificates...)
-	b.rings[name] = keyring.NewJudge(rules, ring, keyring.MapValue)
+	b.rings[name] = kernel.NewJudge(rules, ring, kernel.MapValue)
 }
 
-func trust(t *testing.T, ring *keyring.Ring, certificates ...[]byte) {
+func trust(t *testing.T, ring *kernel.Ring, certificates ...[]byte) {
 	t.Helper()
 	for _, der := range certificates {
 		c, err := certificate.Read(der)
@@ -154,22 +154,22 @@ func certificates(t testing.TB) [][]byte {
 }
 
 // judgeOf finds who foretells the answer to a message.
-func (b *bench) judgeOf(v vector.Vector) *keyring.Judge {
+func (b *bench) judgeOf(v vector.Vector) *kernel.Judge {
 	if v.Keyring != "" {
 		return b.rings[v.Keyring]
 	}
 	return b.systems[v.System]
 }
 
-func (b *bench) ask(v vector.Vector, judge *keyring.Judge) {
+func (b *bench) ask(v vector.Vector, judge *kernel.Judge) {
 	b.trials = append(b.trials, trial{Vector: v, judge: judge})
 }
 
 // message asks about a Value or Detached.
 func (b *bench) message(v vector.Vector) { b.ask(v, b.judgeOf(v)) }
 
-// foretell is what package keyring says.
-func (t trial) foretell() (*keyring.Verdict, error) {
+// foretell is what package kernel says.
+func (t trial) foretell() (*kernel.Verdict, error) {
 	data, signature := t.Patched()
 	if t.inside != nil {
 		data = t.inside
@@ -244,7 +244,7 @@ func (b *bench) compare(reports []json.RawMessage) {
 const maxDifferences = 200
 
 // differs says in what a kernel's answer differs from what was foretold.
-func differs(kind vector.Kind, v *keyring.Verdict, r vector.Result) string {
+func differs(kind vector.Kind, v *kernel.Verdict, r vector.Result) string {
 	want, loads := v.Errno, kind == vector.Module || kind == vector.Insmod
 	if loads {
 		want = v.LoadErrno

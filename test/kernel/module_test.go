@@ -14,7 +14,7 @@ import (
 	"sign-file/certificate"
 	"sign-file/digest"
 	"sign-file/internal/compressed"
-	"sign-file/keyring"
+	"sign-file/kernel"
 	"sign-file/keys"
 	"sign-file/signfile"
 	"sign-file/test/kernel/vector"
@@ -90,7 +90,7 @@ const moduleCompressed = 4
 
 // load puts modules to the kernel. Those that are loaded without a good signature
 // have to be good modules all the same, or the answer would be the loader's.
-func (b *bench) load(judge *keyring.Judge) {
+func (b *bench) load(judge *kernel.Judge) {
 	debian := b.kernel.Module(b.T, "dummy")
 	plain := strip(b.T, debian)
 	good := sign(b.T, plain, "rsa2048", "sha256", false)

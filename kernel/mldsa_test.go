@@ -1,4 +1,4 @@
-package keyring_test
+package kernel_test
 
 import (
 	"os"
@@ -8,12 +8,12 @@ import (
 	"testing"
 
 	"sign-file/cms"
-	"sign-file/keyring"
+	"sign-file/kernel"
 )
 
 // mldsaJudge is a kernel 7.0 that trusts one key, built with ML-DSA and perhaps with
 // more options.
-func mldsaJudge(t *testing.T, usage keyring.Usage, name string, options ...string) *keyring.Judge {
+func mldsaJudge(t *testing.T, usage kernel.Usage, name string, options ...string) *kernel.Judge {
 	t.Helper()
 	config := filepath.Join(t.TempDir(), "config")
 	text := "# Linux/x86 7.0.0 Kernel Configuration\nCONFIG_MODULE_SIG=y\nCONFIG_CRYPTO_MLDSA=y\nCONFIG_CRYPTO_SHA256=y\nCONFIG_CRYPTO_SHA512=y\n"
@@ -23,15 +23,15 @@ func mldsaJudge(t *testing.T, usage keyring.Usage, name string, options ...strin
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	kernel, err := keyring.KernelOfConfig(config)
+	rules, err := kernel.KernelOfConfig(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var ring keyring.Ring
+	var ring kernel.Ring
 	if err := ring.Load(key(t, name+".x509")); err != nil {
 		t.Fatal(err)
 	}
-	return keyring.NewJudge(kernel, &ring, usage)
+	return kernel.NewJudge(rules, &ring, usage)
 }
 
 // TestMLDSA holds what sign-file made with ML-DSA keys against the rules of Linux
@@ -51,14 +51,14 @@ func TestMLDSA(t *testing.T) {
 			if strings.Contains(name, "-attributes") {
 				want = syscall.EKEYREJECTED
 			}
-			check(t, onMessage(t, mldsaJudge(t, keyring.Module, signer), message, data), want)
-			check(t, onMessage(t, mldsaJudge(t, keyring.Module, signer, "PKCS7_WAIVE_AUTHATTRS_REJECTION_FOR_MLDSA"), message, data), 0)
-			value := mldsaJudge(t, keyring.MapValue, signer)
+			check(t, onMessage(t, mldsaJudge(t, kernel.Module, signer), message, data), want)
+			check(t, onMessage(t, mldsaJudge(t, kernel.Module, signer, "PKCS7_WAIVE_AUTHATTRS_REJECTION_FOR_MLDSA"), message, data), 0)
+			value := mldsaJudge(t, kernel.MapValue, signer)
 			check(t, onMessage(t, value, message, data), 0)
 			check(t, onMessage(t, value, message, changed(data, 100, data[100]^1)), syscall.EKEYREJECTED)
 			// Debian's 7.3 knows the names and has no ML-DSA; 6.18 doesn't know them.
-			check(t, onMessage(t, judge(t, "7.3", keyring.MapValue), message, data), syscall.ENOKEY)
-			check(t, onMessage(t, judge(t, "6.18", keyring.MapValue), message, data), syscall.ENOPKG)
+			check(t, onMessage(t, judge(t, "7.3", kernel.MapValue), message, data), syscall.ENOKEY)
+			check(t, onMessage(t, judge(t, "6.18", kernel.MapValue), message, data), syscall.ENOPKG)
 		})
 	}
 }
@@ -89,14 +89,14 @@ func TestMLDSARefused(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			check(t, onMessage(t, mldsaJudge(t, keyring.MapValue, test.ring), message, data), test.want)
+			check(t, onMessage(t, mldsaJudge(t, kernel.MapValue, test.ring), message, data), test.want)
 		})
 	}
 }
 
 // TestMLDSACertificate: the kernel checks a certificate that signs itself.
 func TestMLDSACertificate(t *testing.T) {
-	j := mldsaJudge(t, keyring.Module, "mldsa87")
+	j := mldsaJudge(t, kernel.Module, "mldsa87")
 	der := read(t, key(t, "mldsa87.x509"))
 	for name, c := range map[string]struct {
 		der  []byte

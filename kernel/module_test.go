@@ -1,4 +1,4 @@
-package keyring_test
+package kernel_test
 
 import (
 	"bytes"
@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"testing"
 
-	"sign-file/keyring"
+	"sign-file/kernel"
 )
 
 // Section numbers are those of the table of rules that was measured on booted
@@ -59,7 +59,7 @@ func TestContainer(t *testing.T) {
 		c.file, c.want = changed(good, field, 1), syscall.EBADMSG
 		cases[fmt.Sprintf("field %d not zero", i)] = c
 	}
-	j := judge(t, "6.12", keyring.Module, key(t, "rsa2048.pem"))
+	j := judge(t, "6.12", kernel.Module, key(t, "rsa2048.pem"))
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) { check(t, onModule(t, j, c.file), c.want) })
 	}
@@ -68,7 +68,7 @@ func TestContainer(t *testing.T) {
 // TestEmptyFile: sign-file signs an empty file, and no kernel takes it (section 1.1).
 func TestEmptyFile(t *testing.T) {
 	message := signCMS(t, nil, append(by(t, "rsa2048"), "-noattr", "-nocerts")...)
-	check(t, onModule(t, judge(t, "6.12", keyring.Module, key(t, "rsa2048.pem")), module(nil, message)), syscall.EBADMSG)
+	check(t, onModule(t, judge(t, "6.12", kernel.Module, key(t, "rsa2048.pem")), module(nil, message)), syscall.EBADMSG)
 }
 
 // TestLoad is the table of section 1.5: what the signature check says, and what
@@ -98,7 +98,7 @@ func TestLoad(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			j := judge(t, "6.12", keyring.Module, key(t, "rsa2048.pem"))
+			j := judge(t, "6.12", kernel.Module, key(t, "rsa2048.pem"))
 			v := onModule(t, j, c.file)
 			check(t, v, c.errno)
 			if v.Loads != (c.lax == 0) || v.LoadErrno != c.lax || v.Taints != (c.errno != 0 && c.lax == 0) || v.Log != c.log {
@@ -138,8 +138,8 @@ func TestUsage(t *testing.T) {
 		{"bytes behind the message", append(slices.Clone(plain), "more"...), 0, 0, rejected},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			for usage, want := range map[keyring.Usage]syscall.Errno{
-				keyring.Module: c.module, keyring.MapValue: c.value, keyring.BPF: c.value, keyring.Firmware: c.firmware,
+			for usage, want := range map[kernel.Usage]syscall.Errno{
+				kernel.Module: c.module, kernel.MapValue: c.value, kernel.BPF: c.value, kernel.Firmware: c.firmware,
 			} {
 				check(t, onMessage(t, judge(t, "6.12", usage, key(t, "rsa2048.pem")), c.message, data), want)
 			}
@@ -147,13 +147,13 @@ func TestUsage(t *testing.T) {
 	}
 	t.Run("tampered, and nobody trusted", func(t *testing.T) {
 		// With attributes the data is compared before a key is looked for.
-		j := judge(t, "6.12", keyring.MapValue)
+		j := judge(t, "6.12", kernel.MapValue)
 		check(t, onMessage(t, j, attributes, []byte("other data")), rejected)
 		check(t, onMessage(t, j, attributes, data), syscall.ENOKEY)
 		check(t, onMessage(t, j, plain, []byte("other data")), syscall.ENOKEY)
 	})
 	t.Run("said to be odd", func(t *testing.T) {
-		v := onMessage(t, judge(t, "6.12", keyring.MapValue, key(t, "rsa2048.pem")), append(slices.Clone(plain), "more"...), data)
+		v := onMessage(t, judge(t, "6.12", kernel.MapValue, key(t, "rsa2048.pem")), append(slices.Clone(plain), "more"...), data)
 		if v.Lax == "" {
 			t.Error("nothing said about bytes that no signer writes")
 		}
@@ -196,7 +196,7 @@ func TestDigests(t *testing.T) {
 				release    string
 				want, bare syscall.Errno
 			}{{"6.1.0-50-amd64", c.k61, c.bare61}, {"6.12.107", c.k612, c.bare612}, {"6.18", c.k612, c.bare612}, {"7.3.4", c.k70, c.bare70}} {
-				j := judge(t, k.release, keyring.MapValue, key(t, string(name)+".pem"))
+				j := judge(t, k.release, kernel.MapValue, key(t, string(name)+".pem"))
 				check(t, onMessage(t, j, golden(t, c.file+".p7s"), data), k.want)
 				j.Kernel().NoAutoload = true
 				check(t, onMessage(t, j, golden(t, c.file+".p7s"), data), k.bare)
@@ -210,14 +210,14 @@ func TestDigests(t *testing.T) {
 func TestBlacklistedModule(t *testing.T) {
 	file := golden(t, "hello-rsa2048-sha256.ko")
 	sum := sha256.Sum256(file)
-	var ring keyring.Ring
+	var ring kernel.Ring
 	ring.Add(certificates(t, key(t, "rsa2048.pem"))...)
 	if err := ring.Blacklist("bin:" + hex.EncodeToString(sum[:])); err != nil {
 		t.Fatal(err)
 	}
-	check(t, onModule(t, newJudge(t, "6.12", keyring.Module, &ring), file), syscall.EKEYREJECTED)
-	check(t, onModule(t, newJudge(t, "7.3", keyring.Module, &ring), file), 0)
-	check(t, onModule(t, newJudge(t, "6.12", keyring.Module, &ring), golden(t, "hello-rsa2048-sha256-k.ko")), 0)
+	check(t, onModule(t, newJudge(t, "6.12", kernel.Module, &ring), file), syscall.EKEYREJECTED)
+	check(t, onModule(t, newJudge(t, "7.3", kernel.Module, &ring), file), 0)
+	check(t, onModule(t, newJudge(t, "6.12", kernel.Module, &ring), golden(t, "hello-rsa2048-sha256-k.ko")), 0)
 }
 
 // TestKernelOf: a kernel goes by the newest rules that are not newer.
@@ -226,13 +226,13 @@ func TestKernelOf(t *testing.T) {
 		"6.1": "6.1", "6.1.0-50-cloud-amd64": "6.1", "6.6.30": "6.1", "6.12.107+deb13-amd64": "6.12", "6.17-rc1": "6.12",
 		"6.18.44-fc": "6.18", "7.0": "7.0", "7.3.4": "7.0", "10.0": "7.0",
 	} {
-		k, err := keyring.KernelOf(release)
+		k, err := kernel.KernelOf(release)
 		if err != nil || k.Name != want {
 			t.Errorf("%s: %v, %v; want %s", release, k, err, want)
 		}
 	}
 	for _, release := range []string{"", "6", "5.10.0", "six.one", "6.", ".1", "99999.1"} {
-		if k, err := keyring.KernelOf(release); err == nil {
+		if k, err := kernel.KernelOf(release); err == nil {
 			t.Errorf("%q: kernel %s", release, k.Name)
 		}
 	}

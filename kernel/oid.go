@@ -1,4 +1,4 @@
-package keyring
+package kernel
 
 // Object identifiers that the kernel tells apart, as the content of their DER.
 const (

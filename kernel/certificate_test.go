@@ -1,4 +1,4 @@
-package keyring_test
+package kernel_test
 
 import (
 	"encoding/pem"
@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"testing"
 
-	"sign-file/keyring"
+	"sign-file/kernel"
 )
 
 // keyMaker makes each kind of key once.
@@ -83,16 +83,16 @@ func TestCertificates(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			for release, want := range map[string]syscall.Errno{"6.1": c.k61, "6.12": c.k612, "6.18": c.k612, "7.3": c.k70} {
-				check(t, onCertificate(t, judge(t, release, keyring.Module), c.der), want)
+				check(t, onCertificate(t, judge(t, release, kernel.Module), c.der), want)
 			}
-			j := judge(t, "6.12", keyring.Module)
+			j := judge(t, "6.12", kernel.Module)
 			j.Kernel().FIPS = true
 			check(t, onCertificate(t, j, c.der), c.fips)
 		})
 	}
 }
 
-func onCertificate(t *testing.T, j *keyring.Judge, der []byte) *keyring.Verdict {
+func onCertificate(t *testing.T, j *kernel.Judge, der []byte) *kernel.Verdict {
 	t.Helper()
 	v, err := j.Certificate(der)
 	if err != nil {

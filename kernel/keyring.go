@@ -1,8 +1,8 @@
-// Package keyring says what a kernel would say to a signed module, a BPF map
+// Package kernel says what a kernel would say to a signed module, a BPF map
 // value, a bare PKCS#7 message or a certificate: accepted or not, and with which
 // errno. Its rules are those of the kernel's own code, whose function names it
 // keeps; lax where the kernel is lax.
-package keyring
+package kernel
 
 import (
 	"fmt"

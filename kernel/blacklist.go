@@ -1,4 +1,4 @@
-package keyring
+package kernel
 
 import (
 	"crypto/sha256"

@@ -1,4 +1,4 @@
-package keyring_test
+package kernel_test
 
 import (
 	"bytes"
@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"sign-file/certificate"
-	"sign-file/keyring"
+	"sign-file/kernel"
 	"sign-file/test/testenv"
 )
 
@@ -49,23 +49,23 @@ func certificates(t testing.TB, paths ...string) []*certificate.Certificate {
 }
 
 // judge is a kernel that trusts some certificates.
-func judge(t testing.TB, kernel string, usage keyring.Usage, trusted ...string) *keyring.Judge {
+func judge(t testing.TB, rules string, usage kernel.Usage, trusted ...string) *kernel.Judge {
 	t.Helper()
-	var ring keyring.Ring
+	var ring kernel.Ring
 	ring.Add(certificates(t, trusted...)...)
-	return newJudge(t, kernel, usage, &ring)
+	return newJudge(t, rules, usage, &ring)
 }
 
-func newJudge(t testing.TB, kernel string, usage keyring.Usage, ring *keyring.Ring) *keyring.Judge {
+func newJudge(t testing.TB, rules string, usage kernel.Usage, ring *kernel.Ring) *kernel.Judge {
 	t.Helper()
-	k, err := keyring.KernelOf(kernel)
+	k, err := kernel.KernelOf(rules)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return keyring.NewJudge(k, ring, usage)
+	return kernel.NewJudge(k, ring, usage)
 }
 
-func onModule(t testing.TB, j *keyring.Judge, file []byte) *keyring.Verdict {
+func onModule(t testing.TB, j *kernel.Judge, file []byte) *kernel.Verdict {
 	t.Helper()
 	v, err := j.Module(bytes.NewReader(file), int64(len(file)))
 	if err != nil {
@@ -74,7 +74,7 @@ func onModule(t testing.TB, j *keyring.Judge, file []byte) *keyring.Verdict {
 	return v
 }
 
-func onMessage(t testing.TB, j *keyring.Judge, message, data []byte) *keyring.Verdict {
+func onMessage(t testing.TB, j *kernel.Judge, message, data []byte) *kernel.Verdict {
 	t.Helper()
 	v, err := j.Message(message, io.NewSectionReader(bytes.NewReader(data), 0, int64(len(data))))
 	if err != nil {
@@ -84,7 +84,7 @@ func onMessage(t testing.TB, j *keyring.Judge, message, data []byte) *keyring.Ve
 }
 
 // check compares a verdict with the errno that the kernel returned; 0 is accepted.
-func check(t testing.TB, v *keyring.Verdict, want syscall.Errno) {
+func check(t testing.TB, v *kernel.Verdict, want syscall.Errno) {
 	t.Helper()
 	if v.Accepted != (want == 0) || v.Errno != want {
 		t.Errorf("accepted %v, %s from %s (%s); want errno %d", v.Accepted, v.Name(), v.Func, v.Reason, want)

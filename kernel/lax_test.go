@@ -1,4 +1,4 @@
-package keyring_test
+package kernel_test
 
 import (
 	"bytes"
@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"sign-file/cms"
-	"sign-file/keyring"
+	"sign-file/kernel"
 )
 
 // TestMalleability is the count of section 1.2: every single-bit change of a signed
@@ -15,7 +15,7 @@ import (
 func TestMalleability(t *testing.T) {
 	file := golden(t, "hello-rsa2048-sha256.ko")
 	start := len(read(t, "../testdata/hello.ko"))
-	j := judge(t, "6.12", keyring.Module, key(t, "rsa2048.pem"))
+	j := judge(t, "6.12", kernel.Module, key(t, "rsa2048.pem"))
 	message := file[start:]
 	oid := start + bytes.Index(message, []byte("\x60\x86\x48\x01\x65\x03\x04\x02\x01"))
 	null := start + bytes.LastIndex(message, []byte("\x05\x00"))
@@ -56,7 +56,7 @@ func TestMalleability(t *testing.T) {
 func TestBER(t *testing.T) {
 	data := read(t, "../testdata/hello.ko")
 	message := golden(t, "rsa2048-sha256.p7s")
-	j := judge(t, "6.12", keyring.Module, key(t, "rsa2048.pem"))
+	j := judge(t, "6.12", kernel.Module, key(t, "rsa2048.pem"))
 	// The three outermost elements, each with a length of two octets.
 	content := message[4+11+4+4:]
 	id := message[4:15]
@@ -100,7 +100,7 @@ func FuzzMessage(f *testing.F) {
 		f.Add(golden(f, name+".p7s"))
 	}
 	data := []byte("data")
-	j := judge(f, "6.12", keyring.MapValue, key(f, "rsa2048.pem"), key(f, "p384.pem"))
+	j := judge(f, "6.12", kernel.MapValue, key(f, "rsa2048.pem"), key(f, "p384.pem"))
 	f.Fuzz(func(t *testing.T, message []byte) {
 		v := onMessage(t, j, message, data)
 		if v.Accepted == (v.Errno != 0) || v.Accepted != (len(v.Signers) > 0) || !v.Accepted && v.Reason == "" {
@@ -127,7 +127,7 @@ func FuzzCertificate(f *testing.F) {
 			f.Add(c.Raw)
 		}
 	}
-	j := judge(f, "7.3", keyring.Module)
+	j := judge(f, "7.3", kernel.Module)
 	f.Fuzz(func(t *testing.T, der []byte) {
 		v, err := j.Certificate(der)
 		if err != nil {

@@ -1,4 +1,4 @@
-package keyring
+package kernel
 
 import (
 	"bytes"

@@ -1,4 +1,4 @@
-package keyring_test
+package kernel_test
 
 import (
 	"bytes"
@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"sign-file/keyring"
+	"sign-file/kernel"
 	"sign-file/test/testenv"
 )
 
@@ -88,13 +88,13 @@ func zboot(payload []byte) []byte {
 }
 
 // load writes a file and trusts what is in it.
-func load(t *testing.T, content []byte) (*keyring.Ring, error) {
+func load(t *testing.T, content []byte) (*kernel.Ring, error) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ring := new(keyring.Ring)
+	ring := new(kernel.Ring)
 	return ring, ring.Load(file)
 }
 
@@ -129,7 +129,7 @@ func TestImages(t *testing.T) {
 			if ring.Size() != 2 {
 				t.Errorf("%d certificates, want 2", ring.Size())
 			}
-			check(t, onModule(t, newJudge(t, "6.12", keyring.Module, ring), golden(t, "hello-rsa2048-sha256.ko")), 0)
+			check(t, onModule(t, newJudge(t, "6.12", kernel.Module, ring), golden(t, "hello-rsa2048-sha256.ko")), 0)
 		})
 	}
 }
@@ -189,10 +189,10 @@ func kernels(t *testing.T) map[string]string {
 // in the image of the same package, packed or not, and with no other's.
 func TestDebianKernels(t *testing.T) {
 	images := kernels(t)
-	rings := map[string]*keyring.Ring{}
+	rings := map[string]*kernel.Ring{}
 	for release, image := range images {
 		for _, file := range []string{"vmlinuz", "vmlinux"} {
-			ring := new(keyring.Ring)
+			ring := new(kernel.Ring)
 			if err := ring.Load(filepath.Join(filepath.Dir(image), file)); err != nil {
 				t.Fatal(err)
 			}
@@ -205,7 +205,7 @@ func TestDebianKernels(t *testing.T) {
 			t.Fatalf("%s: no module (%v)", release, err)
 		}
 		for name, ring := range rings {
-			j := newJudge(t, "6.12", keyring.Module, ring)
+			j := newJudge(t, "6.12", kernel.Module, ring)
 			for _, module := range modules {
 				if v := onModule(t, j, read(t, module)); v.Accepted != strings.HasSuffix(name, " of "+release) {
 					t.Errorf("%s with the %s: accepted %v (%s)", module, name, v.Accepted, v.Reason)
@@ -271,7 +271,7 @@ func FuzzSources(f *testing.F) {
 		if err := os.WriteFile(file, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		ring := new(keyring.Ring)
+		ring := new(kernel.Ring)
 		if err := ring.Load(file); err == nil && ring.Size() == 0 {
 			t.Error("neither a certificate nor an error")
 		}

@@ -1,4 +1,4 @@
-package keyring_test
+package kernel_test
 
 import (
 	"bytes"
@@ -13,18 +13,18 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"sign-file/keyring"
+	"sign-file/kernel"
 )
 
 // TestAgainstRunningKernel holds certificates, whole and damaged, against the kernel that
 // runs the test: anyone may add keys to a keyring of their own thread.
 func TestAgainstRunningKernel(t *testing.T) {
 	ask := addKey(t)
-	kernel, _, err := keyring.RunningKernel()
+	rules, _, err := kernel.RunningKernel()
 	if err != nil {
 		t.Fatal(err)
 	}
-	j := keyring.NewJudge(kernel, new(keyring.Ring), keyring.Module)
+	j := kernel.NewJudge(rules, new(kernel.Ring), kernel.Module)
 	compare := func(what string, der []byte) {
 		t.Helper()
 		v, err := j.Certificate(der)
@@ -59,7 +59,7 @@ func addKey(t *testing.T) func(der []byte) syscall.Errno {
 		t.Fatal(err)
 	}
 	release := unix.ByteSliceToString(name.Release[:])
-	if known := slices.ContainsFunc(keyring.KernelNames(), func(series string) bool {
+	if known := slices.ContainsFunc(kernel.KernelNames(), func(series string) bool {
 		return strings.HasPrefix(release, series+".") || series == "7.0" && release[0] >= '7'
 	}); !known {
 		t.Skipf("the rules of kernel %s are not known", release)

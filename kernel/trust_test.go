@@ -1,4 +1,4 @@
-package keyring_test
+package kernel_test
 
 import (
 	"bytes"
@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"testing"
 
-	"sign-file/keyring"
+	"sign-file/kernel"
 )
 
 // TestChains is section 1.4: embedded certificates are followed up to one that is
@@ -49,11 +49,11 @@ func TestChains(t *testing.T) {
 					for _, name := range c.trusted {
 						trusted = append(trusted, a.path(name))
 					}
-					check(t, onMessage(t, judge(t, "6.12", keyring.Module, trusted...), c.message, data), c.want)
+					check(t, onMessage(t, judge(t, "6.12", kernel.Module, trusted...), c.message, data), c.want)
 				})
 			}
 			// With a certificate of the signer at hand tampering shows without any trust.
-			check(t, onMessage(t, judge(t, "6.12", keyring.Module), whole, []byte("other data")), syscall.EKEYREJECTED)
+			check(t, onMessage(t, judge(t, "6.12", kernel.Module), whole, []byte("other data")), syscall.EKEYREJECTED)
 		})
 	}
 }
@@ -72,7 +72,7 @@ func TestBadChain(t *testing.T) {
 		t.Fatal("the leaf is not embedded")
 	}
 	message[at+len(leaf.Bytes)-1] ^= 1
-	v := onMessage(t, judge(t, "6.12", keyring.Module, a.path("leaf")), message, data)
+	v := onMessage(t, judge(t, "6.12", kernel.Module, a.path("leaf")), message, data)
 	if v.Accepted || v.Errno == syscall.ENOKEY {
 		t.Errorf("accepted %v, %s", v.Accepted, v.Name())
 	}
@@ -84,19 +84,19 @@ func TestSeveralSigners(t *testing.T) {
 	data := []byte("the signed data")
 	message := signCMS(t, data, slices.Concat([]string{"-noattr", "-nocerts"}, by(t, "rsa2048"), by(t, "p256"))...)
 	rsa, ec := key(t, "rsa2048.pem"), key(t, "p256.pem")
-	check(t, onMessage(t, judge(t, "6.12", keyring.Module, rsa, ec), message, data), 0)
-	check(t, onMessage(t, judge(t, "6.12", keyring.Module, rsa), message, data), 0)
-	check(t, onMessage(t, judge(t, "6.12", keyring.Module, ec), message, data), 0)
-	check(t, onMessage(t, judge(t, "6.12", keyring.Module, key(t, "rsa4096.pem")), message, data), syscall.ENOKEY)
+	check(t, onMessage(t, judge(t, "6.12", kernel.Module, rsa, ec), message, data), 0)
+	check(t, onMessage(t, judge(t, "6.12", kernel.Module, rsa), message, data), 0)
+	check(t, onMessage(t, judge(t, "6.12", kernel.Module, ec), message, data), 0)
+	check(t, onMessage(t, judge(t, "6.12", kernel.Module, key(t, "rsa4096.pem")), message, data), syscall.ENOKEY)
 
-	v := onMessage(t, judge(t, "6.12", keyring.Module, rsa, ec), message, data)
+	v := onMessage(t, judge(t, "6.12", kernel.Module, rsa, ec), message, data)
 	if len(v.Signers) != 2 {
 		t.Errorf("%d signers verified, want 2", len(v.Signers))
 	}
 	// One bad signature of a known key spoils the good one of the other.
 	value := v.Signers[0].Value
 	message[bytes.Index(message, value)+len(value)-1] ^= 1
-	check(t, onMessage(t, judge(t, "6.12", keyring.Module, rsa, ec), message, data), syscall.EKEYREJECTED)
+	check(t, onMessage(t, judge(t, "6.12", kernel.Module, rsa, ec), message, data), syscall.EKEYREJECTED)
 }
 
 // TestNamesAreRaw: an issuer that reads the same in another string type is another.
@@ -106,7 +106,7 @@ func TestNamesAreRaw(t *testing.T) {
 	if at < 0 {
 		t.Fatal("no UTF8String in the issuer")
 	}
-	check(t, onModule(t, judge(t, "6.12", keyring.Module, key(t, "rsa2048.pem")), changed(file, at, 0x13)), syscall.ENOKEY)
+	check(t, onModule(t, judge(t, "6.12", kernel.Module, key(t, "rsa2048.pem")), changed(file, at, 0x13)), syscall.ENOKEY)
 }
 
 // TestBlacklistedCertificate is what section 1.4 says of "tbs:".
@@ -125,8 +125,8 @@ func TestBlacklistedCertificate(t *testing.T) {
 		}
 		return c.RawTBSCertificate
 	}
-	ring := func(listed []byte, trusted ...string) *keyring.Ring {
-		r := new(keyring.Ring)
+	ring := func(listed []byte, trusted ...string) *kernel.Ring {
+		r := new(kernel.Ring)
 		r.Add(certificates(t, trusted...)...)
 		if err := r.Blacklist("tbs:" + hex.EncodeToString(listed)); err != nil {
 			t.Fatal(err)
@@ -136,8 +136,8 @@ func TestBlacklistedCertificate(t *testing.T) {
 	leafHash := sha256.Sum256(tbs(a.path("leaf")))
 	message := signCMS(t, data, a.signer("leaf", "leaf")...)
 	for _, release := range []string{"6.1", "6.12", "7.3"} {
-		check(t, onMessage(t, newJudge(t, release, keyring.Module, ring(leafHash[:], a.path("root"))), message, data), syscall.EKEYREJECTED)
-		j := newJudge(t, release, keyring.Module, ring(leafHash[:], a.path("leaf")))
+		check(t, onMessage(t, newJudge(t, release, kernel.Module, ring(leafHash[:], a.path("root"))), message, data), syscall.EKEYREJECTED)
+		j := newJudge(t, release, kernel.Module, ring(leafHash[:], a.path("leaf")))
 		if len(j.Unusable) != 1 {
 			t.Errorf("%s: %d certificates refused, want 1", release, len(j.Unusable))
 		}
@@ -150,7 +150,7 @@ func TestBlacklistedCertificate(t *testing.T) {
 		listed  []byte
 		refused int
 	}{{"6.12", long[:], 1}, {"6.12", short[:], 0}, {"7.3", long[:], 0}, {"7.3", short[:], 1}} {
-		if j := newJudge(t, c.release, keyring.Module, ring(c.listed, strong)); len(j.Unusable) != c.refused {
+		if j := newJudge(t, c.release, kernel.Module, ring(c.listed, strong)); len(j.Unusable) != c.refused {
 			t.Errorf("%s with a hash of %d bytes: %d certificates refused, want %d", c.release, len(c.listed), len(j.Unusable), c.refused)
 		}
 	}
@@ -163,7 +163,7 @@ func TestBlacklistFile(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		return new(keyring.Ring).LoadBlacklist(file)
+		return new(kernel.Ring).LoadBlacklist(file)
 	}
 	if err := write("# comment\n\"tbs:00ff\", \n\nbin:" + hex.EncodeToString(make([]byte, 32)) + "\n"); err != nil {
 		t.Error(err)
@@ -179,7 +179,7 @@ func TestBlacklistFile(t *testing.T) {
 func TestOddIdentifiers(t *testing.T) {
 	data := read(t, "../testdata/hello.ko")
 	byID, byKeyID := golden(t, "rsa2048-sha256.p7s"), golden(t, "rsa2048-sha256-k.p7s")
-	j := judge(t, "6.12", keyring.Module, key(t, "rsa2048.pem"))
+	j := judge(t, "6.12", kernel.Module, key(t, "rsa2048.pem"))
 	versions := func(message []byte) (signed, signer int) {
 		version := []byte{0x02, 0x01, message[bytes.Index(message, []byte{0x02, 0x01})+2]}
 		return bytes.Index(message, version), bytes.LastIndex(message[:len(message)-300], version)
