@@ -208,12 +208,7 @@ func checkLies(t *testing.T, name string, options signfile.Options, honest int) 
 		if err := os.WriteFile(path, content, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		module, err := os.Open(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		err = signer.SignFile(context.Background(), module, signfile.Output{Message: path + ".p7s"})
-		module.Close()
+		err := signer.SignFile(context.Background(), path, signfile.Output{Message: true})
 		if lied := n >= honest; lied != (err != nil) {
 			t.Errorf("%s, signature %d: %v", name, n, err)
 		}

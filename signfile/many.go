@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
+	"maps"
 	"math"
 	"os"
 	"slices"
@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sign-file/internal/atomicfile"
 	"sign-file/internal/paths"
 	modsig "sign-file/module_signature"
 )
@@ -28,14 +29,20 @@ const (
 	ReplaceSigned
 )
 
-// Item is one module of many.
-type Item struct {
-	Path string
-	Dest string // empty: in place
+// Dest is the file that is written for an item, or "" for the module itself.
+func (m Many) Dest(item Item) string {
+	suffix := ""
+	if m.Detach {
+		suffix = ".p7s"
+	}
+	switch {
+	case m.OutputDir != "":
+		return paths.Join(m.OutputDir, item.Relative()) + suffix
+	case m.Detach:
+		return item.Path + suffix
+	}
+	return ""
 }
-
-// Message is the file that has the PKCS#7 message alone, where that is asked for.
-func (i Item) Message() string { return cmp.Or(i.Dest, i.Path) + ".p7s" }
 
 // Result is what became of an item.
 type Result struct {
@@ -48,8 +55,11 @@ type Result struct {
 type Many struct {
 	Jobs     int // modules worked on at once
 	Existing Existing
-	Detach   bool // write <dest>.p7s alone
-	FailFast bool // begin nothing new after the first failure
+	Detach   bool // write only <module>.p7s, next to where the module would go
+	// OutputDir is where the signed modules go, each to its path below the directory
+	// that it was found in; empty means in place. Directories that are missing are made.
+	OutputDir string
+	FailFast  bool // begin nothing new after the first failure
 	// Sync makes the new files durable before they replace the old ones, with
 	// one syncfs for as many as may be open at once.
 	Sync bool
@@ -62,7 +72,8 @@ var ErrSigned = errors.New("is signed already (--replace signs it anew, --unsign
 // modules worked on at once, and finished files that wait for one syncfs.
 func (m Many) capacity() (jobs, group int) {
 	const (
-		forJob   = 12 // a module, what it becomes, a compressor and its pipes
+		forJob   = 14 // a module, what it becomes and replaces, their folders, a compressor and its pipes
+		waiting  = 6  // a module and what it becomes and replaces, their folders
 		forOther = 16 // standard streams, the key, Go's poller, a directory
 	)
 	limit := unix.Rlimit{Cur: 1024}
@@ -73,14 +84,43 @@ func (m Many) capacity() (jobs, group int) {
 		jobs /= 2
 	}
 	jobs = max(min(jobs, m.Jobs), 1)
-	return jobs, max(free-jobs*forJob, 1)
+	return jobs, max((free-jobs*forJob)/waiting, 1)
 }
 
 // SignMany signs modules, compressed ones too, and reports each from one
-// goroutine, in no particular order. One failure doesn't stop the others. Directories
-// that a Dest is in are made. When ctx is cancelled no further module is begun; those
-// not begun or not finished, which are as they were, are not reported.
-func (s *Signer) SignMany(ctx context.Context, items []Item, how Many, report func(Result)) {
+// goroutine, in no particular order. One failure doesn't stop the others. When ctx is
+// cancelled no further module is begun; those not begun or not finished, which are as
+// they were, are not reported. The error is one of the output directory.
+func (s *Signer) SignMany(ctx context.Context, items []Item, how Many, report func(Result)) error {
+	run := manyRun{Signer: s, how: how}
+	if how.OutputDir != "" {
+		var err error
+		if run.output, err = openOutput(how.OutputDir); err != nil {
+			return err
+		}
+		defer run.output.Close()
+	}
+	run.sign(ctx, items, report)
+	return nil
+}
+
+// openOutput opens the directory that the user named, and makes it.
+func openOutput(path string) (*atomicfile.Folder, error) {
+	if err := os.MkdirAll(path, 0o777); err != nil {
+		return nil, err
+	}
+	return atomicfile.OpenFolder(path)
+}
+
+// manyRun is SignMany on its way.
+type manyRun struct {
+	*Signer
+	how    Many
+	output *atomicfile.Folder // nil: in place
+}
+
+func (s manyRun) sign(ctx context.Context, items []Item, report func(Result)) {
+	how := s.how
 	begin, cancel := context.WithCancel(ctx)
 	defer cancel()
 	todo := feed(begin, items)
@@ -93,7 +133,7 @@ func (s *Signer) SignMany(ctx context.Context, items []Item, how Many, report fu
 				if begin.Err() != nil {
 					return // feed's select may have chosen the item all the same
 				}
-				f := s.one(ctx, item, how)
+				f := s.one(ctx, item)
 				switch {
 				case f.Err != nil && ctx.Err() != nil:
 					continue // cancelled, which is no failure
@@ -162,20 +202,22 @@ func collect(ctx context.Context, done <-chan finished, most int, report func(Re
 // those durable. Once ctx is cancelled it drops what has no name yet, since a
 // process that is told to end has seconds to do so.
 func syncAndCommit(ctx context.Context, group []finished) []Result {
-	dirs := directories(group)
-	before := syncUnlessDone(ctx, dirs)
+	disks := disksOf(group)
+	defer disks.close()
+	before := disks.sync(ctx)
 	var results []Result
 	for _, f := range group {
-		if ctx.Err() == nil {
-			f.Err = before
-			if before == nil {
-				f.Err = f.pending.Commit()
-			}
-			results = append(results, f.Result)
+		if ctx.Err() != nil {
+			f.pending.Discard()
+			continue
+		}
+		if f.Err = before; before == nil {
+			f.Err = f.pending.Commit()
 		}
 		f.pending.Discard()
+		results = append(results, f.Result)
 	}
-	after := syncUnlessDone(ctx, dirs)
+	after := disks.sync(ctx)
 	if ctx.Err() != nil {
 		return results // in their places, though a power cut may bring the old ones back
 	}
@@ -185,23 +227,40 @@ func syncAndCommit(ctx context.Context, group []finished) []Result {
 	return results
 }
 
-// directories lists where the files will be, each once.
-func directories(group []finished) []string {
-	var dirs []string
+// disks has one directory of each filesystem that files go to.
+type disks map[uint64]*atomicfile.Folder
+
+func disksOf(group []finished) disks {
+	d := disks{}
 	for _, f := range group {
 		for _, file := range f.pending.files {
-			dirs = append(dirs, file.Dir())
+			if device, err := file.Device(); err == nil && d[device] == nil {
+				if folder, err := file.Folder(); err == nil {
+					d[device] = folder
+				}
+			}
 		}
 	}
-	slices.Sort(dirs)
-	return slices.Compact(dirs)
+	return d
 }
 
-// syncUnlessDone is syncfs, which takes as long as the disk does, but for waiting
-// in vain.
-func syncUnlessDone(ctx context.Context, dirs []string) error {
+func (d disks) close() {
+	for _, folder := range d {
+		folder.Close()
+	}
+}
+
+// sync is syncfs(2), which takes as long as the disk does, without waiting in vain.
+func (d disks) sync(ctx context.Context) error {
 	synced := make(chan error, 1)
-	go func() { synced <- syncfs(dirs) }()
+	folders := slices.Collect(maps.Values(d))
+	go func() {
+		var err error
+		for _, folder := range folders {
+			err = cmp.Or(err, folder.Syncfs())
+		}
+		synced <- err
+	}()
 	select {
 	case err := <-synced:
 		return err
@@ -210,67 +269,81 @@ func syncUnlessDone(ctx context.Context, dirs []string) error {
 	}
 }
 
-// syncfs syncs every filesystem that the directories are on, each once.
-func syncfs(dirs []string) error {
-	seen := map[uint64]bool{}
-	for _, path := range dirs {
-		dir, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		var stat unix.Stat_t
-		if err = unix.Fstat(int(dir.Fd()), &stat); err == nil && !seen[stat.Dev] {
-			seen[stat.Dev] = true
-			err = unix.Syncfs(int(dir.Fd()))
-		}
-		dir.Close()
-		if err != nil {
-			return fmt.Errorf("%s: sync: %w", path, err)
-		}
-	}
-	return nil
-}
-
-// one signs one module.
-func (s *Signer) one(ctx context.Context, item Item, how Many) finished {
+// one signs one module. What waits for its sync keeps the module open.
+func (s manyRun) one(ctx context.Context, item Item) finished {
 	f := finished{Result: Result{Item: item}}
-	module, err := OpenModule(item.Path)
+	module, err := open(item)
 	if err != nil {
 		f.Err = err
 		return f
 	}
-	defer module.Close()
+	defer func() {
+		if f.pending == nil {
+			module.Close()
+		}
+	}()
 	_, err = module.Find()
 	signed := err == nil
 	switch {
 	case !signed && !errors.Is(err, modsig.ErrUnsigned):
 		f.Err = err // neither signed nor unsigned: its trailer is broken
-	case signed && how.Existing == SkipSigned:
+	case signed && s.how.Existing == SkipSigned:
 		f.Skipped = true
-	case signed && how.Existing == RefuseSigned:
-		f.Err = named(module.source, ErrSigned)
+	case signed && s.how.Existing == RefuseSigned:
+		f.Err = module.named(ErrSigned)
 	default:
-		f.pending, f.Err = s.prepare(ctx, module, item, how)
+		f.pending, f.Err = s.prepareOne(ctx, module, item)
 	}
-	if f.pending != nil && !how.Sync {
+	if f.pending != nil && !s.how.Sync {
 		f.Err, f.pending = f.pending.Commit(), nil
+	}
+	if f.pending != nil {
+		f.pending.module = module
 	}
 	return f
 }
 
-// prepare writes the one file that is asked for, next to its place.
-func (s *Signer) prepare(ctx context.Context, module *Module, item Item, how Many) (*Pending, error) {
-	out := Output{Dest: item.Dest, Replace: how.Existing == ReplaceSigned}
-	if item.Dest != "" {
-		if err := os.MkdirAll(paths.Dir(item.Dest), 0o777); err != nil {
-			return nil, fmt.Errorf("%s: %w", item.Path, err)
+// prepareOne writes the one file that is asked for, next to its place.
+func (s manyRun) prepareOne(ctx context.Context, m *Module, item Item) (*Pending, error) {
+	replace := s.how.Existing == ReplaceSigned
+	if s.how.Detach {
+		message, err := s.messageOf(ctx, m, replace)
+		if err != nil {
+			return nil, err
 		}
+		target, err := s.target(m, item, ".p7s")
+		if err != nil {
+			return nil, err
+		}
+		file, err := target.CreateWith(message)
+		if err != nil {
+			return nil, err
+		}
+		return &Pending{files: []*atomicfile.File{file}}, nil
 	}
+	target, err := s.target(m, item, "")
+	if err != nil {
+		return nil, err
+	}
+	return s.prepare(ctx, m, target, Output{Replace: replace})
+}
+
+// target is where a module, or with a suffix its message, goes. No link that is found
+// there is followed.
+func (s manyRun) target(m *Module, item Item, suffix string) (*atomicfile.Target, error) {
 	switch {
-	case how.Detach:
-		return s.prepareDetached(ctx, module, item.Message(), out.Replace)
-	case module.Compressed():
-		return s.prepareCompressed(ctx, module, out)
+	case s.output != nil:
+		place, err := s.output.Below(item.Relative()+suffix, true)
+		if err != nil {
+			return nil, err
+		}
+		target, err := place.Target()
+		if err == nil && suffix == "" {
+			m.hide(target)
+		}
+		return target, err
+	case suffix != "":
+		return m.place.Sibling(m.place.Name() + suffix).Target()
 	}
-	return s.PrepareFile(ctx, module.File, out)
+	return m.target("")
 }

@@ -1,8 +1,11 @@
 package signfile
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"math"
 	"os"
 
 	"sign-file/internal/atomicfile"
@@ -10,82 +13,186 @@ import (
 	modsig "sign-file/module_signature"
 )
 
-// Module is a module open for reading: a regular file, decompressed if its name
-// says that it is compressed.
+// Module is a module on its way through a verb, from the open to the commit: its
+// descriptor, the folder and the name it was found by, what it looked like then, and
+// its content, decompressed if its name says that it is compressed.
 type Module struct {
-	// File holds the uncompressed module. Its name is the module's only if it is
-	// not compressed.
-	*os.File
-	// Size is the length of the uncompressed module in bytes.
-	Size int64
-
-	source *os.File // the file itself
-	format compressed.Format
+	place    *atomicfile.Place
+	original *atomicfile.Original // nil for a pipe
+	content  *os.File             // the file itself, or a scratch file
+	size     int64                // of the content, in bytes
+	format   compressed.Format
+	packed   bool // format is what the file is compressed in
 }
 
-// OpenModule opens a module.
-func OpenModule(path string) (*Module, error) {
-	info, err := os.Stat(path) // before opening it, which would wait at a FIFO
+// OpenModule opens a module: a regular file, which the path may lead to through links.
+func OpenModule(path string) (*Module, error) { return open(Item{Path: path}) }
+
+// OpenRaw opens a file of which nothing is known: what it is called says nothing about
+// compression. One that is not regular can only be read once, and detached from.
+func OpenRaw(path string) (*Module, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		file, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		return &Module{content: file}, nil
+	}
+	place, err := atomicfile.At(path)
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() {
-		return nil, &os.PathError{Op: "open", Path: path, Err: errors.New("not a regular file")}
+	m, err := openAt(place, true)
+	if err != nil {
+		place.Close()
 	}
-	file, err := os.Open(path)
+	return m, err
+}
+
+// open opens what a walk found, or a path named.
+func open(item Item) (*Module, error) {
+	place, err := item.place()
 	if err != nil {
 		return nil, err
 	}
-	m := &Module{File: file, source: file}
-	format, ok := compressed.Of(path)
-	if ok {
-		m.format = format
-		m.File, err = decompress(format, file)
-	}
-	if err == nil {
-		info, err = m.File.Stat()
-	}
+	m, err := openAt(place, item.follow())
 	if err != nil {
-		m.Close()
+		place.Close()
 		return nil, err
 	}
-	m.Size = info.Size()
+	if m.format, m.packed = compressed.Of(place.Name()); m.packed {
+		if err := m.decompress(); err != nil {
+			m.Close()
+			return nil, err
+		}
+	}
 	return m, nil
 }
 
-// decompress returns an open file without a name that holds the module,
-// uncompressed: a module may be larger than memory should be.
-func decompress(format compressed.Format, module *os.File) (*os.File, error) {
-	plain, err := atomicfile.Scratch()
+func openAt(place *atomicfile.Place, follow bool) (*Module, error) {
+	original, err := place.Open(follow)
 	if err != nil {
-		return nil, fmt.Errorf("%s: nowhere to decompress it to (TMPDIR): %w", module.Name(), err)
+		return nil, err
 	}
-	if err := format.Decompress(plain, module); err != nil {
-		plain.Close()
-		return nil, named(module, err)
-	}
-	return plain, nil
+	return &Module{place: place, original: original, content: original.File(), size: original.Size()}, nil
 }
 
-// Path is the name that the module was opened by.
-func (m *Module) Path() string { return m.source.Name() }
+// decompress makes the content a file without a name that holds the module,
+// uncompressed: a module may be larger than memory should be.
+func (m *Module) decompress() error {
+	plain, err := atomicfile.Scratch()
+	if err != nil {
+		return fmt.Errorf("%s: nowhere to decompress it to (TMPDIR): %w", m.Path(), err)
+	}
+	m.content = plain
+	if err := m.format.Decompress(plain, m.original.File()); err != nil {
+		return m.named(err)
+	}
+	info, err := plain.Stat()
+	if err != nil {
+		return m.named(err)
+	}
+	m.size = info.Size()
+	return m.original.Check()
+}
+
+// ReadAt reads the module's content, uncompressed.
+func (m *Module) ReadAt(b []byte, offset int64) (int, error) { return m.content.ReadAt(b, offset) }
+
+// Size is the length of the module's content, uncompressed, in bytes. It is 0 for a
+// pipe, and for the files of /proc.
+func (m *Module) Size() int64 { return m.size }
+
+// Path is the path that the module was opened by.
+func (m *Module) Path() string {
+	if m.original == nil {
+		return m.content.Name()
+	}
+	return m.original.Path()
+}
 
 // Compressed reports whether the module is compressed where it lies.
-func (m *Module) Compressed() bool { return m.File != m.source }
+func (m *Module) Compressed() bool { return m.packed }
+
+// Regular reports whether the module can be read twice, and replaced.
+func (m *Module) Regular() bool { return m.original != nil }
 
 // Close closes the module.
 func (m *Module) Close() error {
-	if m.File != nil && m.Compressed() {
-		m.File.Close()
+	if m.original == nil {
+		return m.content.Close()
 	}
-	return m.source.Close()
+	if m.packed {
+		m.content.Close()
+	}
+	err := m.original.Close()
+	m.place.Close()
+	return err
 }
 
 // Find finds the module's outermost signature: see modsig.Find.
 func (m *Module) Find() (modsig.Layout, error) {
-	layout, err := modsig.Find(m, m.Size)
+	layout, err := modsig.Find(m, m.size)
 	if err != nil {
-		err = named(m.source, err)
+		err = m.named(err)
 	}
 	return layout, err
+}
+
+// contentSize is the size of a module without any of its signatures.
+func (m *Module) contentSize() (int64, error) {
+	size := m.size
+	for {
+		layout, err := modsig.Find(io.NewSectionReader(m, 0, size), size)
+		if errors.Is(err, modsig.ErrUnsigned) {
+			return size, nil
+		}
+		if err != nil {
+			return 0, m.named(err)
+		}
+		size = layout.ContentSize
+	}
+}
+
+// all is how much of the module there is to read: what fstat said, since a file that
+// somebody keeps appending to has no end; of a pipe or a file of /proc, whatever comes.
+func (m *Module) all() int64 {
+	if m.size == 0 {
+		return math.MaxInt64
+	}
+	return m.size
+}
+
+// Check returns ErrChanged if the file was changed since it was opened.
+func (m *Module) Check() error {
+	if m.original == nil {
+		return nil
+	}
+	return m.original.Check()
+}
+
+// pour reads the first limit bytes of the content into every writer.
+func (m *Module) pour(ctx context.Context, limit int64, to ...io.Writer) error {
+	var content io.Reader = m.content
+	if m.Regular() {
+		content = io.NewSectionReader(m, 0, limit)
+	}
+	n, err := pour(ctx, content, bufferFor(m.size), to...)
+	switch {
+	case err != nil:
+		return err
+	case n < limit && limit != math.MaxInt64:
+		return m.named(io.ErrUnexpectedEOF) // it shrank since
+	}
+	return m.Check()
+}
+
+// named puts the module's name before an error that lacks it.
+func (m *Module) named(err error) error { return named(m.Path(), err) }
+
+func named(path string, err error) error {
+	if _, ok := err.(*os.PathError); ok {
+		return err
+	}
+	return fmt.Errorf("%s: %w", path, err)
 }

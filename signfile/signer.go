@@ -44,8 +44,15 @@ type Signer struct {
 	info    cms.Signer // but for what differs from file to file
 }
 
-// NewSigner checks that key, certificate and hash go together.
+// ErrMessageTooLong says that the PKCS#7 message, for which a certificate's names are to
+// blame, is longer than the kernel reads (asn1_ber_decoder: EMSGSIZE).
+var ErrMessageTooLong = fmt.Errorf("the PKCS#7 message is longer than the %d bytes that the kernel reads", cms.MaxSize)
+
+// NewSigner checks that key, certificate and hash are there and go together.
 func NewSigner(o Options) (*Signer, error) {
+	if o.Key == nil || o.Certificate == nil || o.Digest == nil {
+		return nil, errors.New("a signer needs a key, a certificate and a hash")
+	}
 	public, err := o.Certificate.PublicKey()
 	if err != nil {
 		return nil, err
@@ -140,7 +147,11 @@ func (s *Signer) Message(sum []byte) ([]byte, error) {
 	if err := s.options.Certificate.CheckSignature(s.options.Digest, sum, info.Signature); err != nil {
 		return nil, fmt.Errorf("the certificate does not verify the signature, so nothing was written: %w", err)
 	}
-	return cms.New(info).Marshal()
+	message, err := cms.New(info).Marshal()
+	if err == nil && len(message) > cms.MaxSize {
+		err = ErrMessageTooLong
+	}
+	return message, err
 }
 
 // cover returns a signer that lacks its signature, and the sum of what that covers:

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -232,19 +233,26 @@ func TestPlantedTemporaryFile(t *testing.T) {
 	}
 }
 
-// Two runs at once each write a whole file.
+// Two runs at once each write a whole file. Who finds the other's in its place says so
+// and leaves it there.
 func TestTwoAtOnce(t *testing.T) {
 	for range 30 {
 		w := newWorkshop(t, t.TempDir(), 100_000)
 		var runs sync.WaitGroup
+		var done atomic.Int32
 		for range 2 {
 			runs.Go(func() {
-				if out, err := w.sign("", "m.ko"); err != nil {
-					t.Error(err, out)
+				if out, err := w.sign("", "m.ko"); err == nil {
+					done.Add(1)
+				} else {
+					w.fails(out, err, "m.ko: changed meanwhile")
 				}
 			})
 		}
 		runs.Wait()
+		if done.Load() == 0 {
+			t.Error("neither run signed the module")
+		}
 		w.only("m.ko")
 		// Signed by one, or by both one after the other.
 		got := readFile(t, w.path("m.ko"))

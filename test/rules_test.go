@@ -53,6 +53,17 @@ var rules = []rule{
 			return d.what == "mode" && c.inPlace() && info != nil &&
 				filepath.Clean(c.module()) == d.path && c.ours.after[d.path].mode == info.Mode()
 		}},
+	{"set-id bits do not travel", "through a link, and to other content, a file keeps what lends its owner's rights",
+		func(c *comparison, d difference) bool {
+			const setID = fs.ModeSetuid | fs.ModeSetgid
+			for _, output := range c.outputs() {
+				info := c.ours.names[output]
+				if d.what == "mode" && info != nil && info.Mode()&setID != 0 && c.ours.after[d.path].mode == info.Mode()&^setID {
+					return true
+				}
+			}
+			return false
+		}},
 	{"links keep the old file", "an existing output is written through, and so changes under its other names",
 		func(c *comparison, d difference) bool {
 			return c.ours.status == 0 && slices.ContainsFunc(c.outputs(), func(output string) bool {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -257,12 +258,20 @@ func TestSignFlags(t *testing.T) {
 		log := mustFail(t, 1, program(t), "sign", "--output-dir", small, "sha256", pair.key, pair.cert, r.dir)
 		checkLog(t, log, filepath.Join(small, r.modules[0])+": no space left on device")
 		log = mustFail(t, 1, program(t), "sign", "--output-dir", pair.cert, "sha256", pair.key, pair.cert, r.dir)
-		checkMessage(t, log, module)
+		checkMessage(t, log, pair.cert)
 	})
-	t.Run("a directory without modules is worth a word", func(t *testing.T) {
+	t.Run("a directory without modules is an error, unless it may be empty", func(t *testing.T) {
 		t.Parallel()
-		dir := t.TempDir()
-		checkLog(t, mustRun(t, nil, program(t), "sign", "sha256", pair.key, pair.cert, dir), dir+": no module in this directory")
+		dir, other := t.TempDir(), newTree(t, 1)
+		before := other.content(t)
+		log := mustFail(t, 1, program(t), "sign", "sha256", pair.key, pair.cert, other.dir, dir)
+		checkLog(t, log, dir+": no module in this directory")
+		if !maps.EqualFunc(before, other.content(t), bytes.Equal) {
+			t.Error("the other directory is signed")
+		}
+		log = mustRun(t, nil, program(t), "sign", "--allow-empty", "sha256", pair.key, pair.cert, other.dir, dir)
+		checkLog(t, log, dir+": no module in this directory")
+		checkLog(t, log, "1 signed")
 	})
 	t.Run("--from takes names with newlines if they end with NUL", func(t *testing.T) {
 		t.Parallel()

@@ -5,11 +5,12 @@
 package atomicfile
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -23,47 +24,73 @@ import (
 type File struct {
 	target *Target
 	file   *os.File
-	temp   string // path of the temporary name; empty while there is none
+	temp   string // the temporary name in the target's folder; empty while there is none
+	sparse bool   // blocks of zeros become holes
+	size   int64  // what was written, holes too; kept where sparse
 }
 
-// Create opens a new file that Commit will put in the target's place.
+// Create opens a new file that Commit will put in the target's place. It takes over
+// the target, whatever comes of it.
 func (t *Target) Create() (*File, error) {
+	f, err := t.create()
+	if err != nil {
+		t.Close()
+	}
+	return f, err
+}
+
+func (t *Target) create() (*File, error) {
 	if t.direct {
-		f, err := os.OpenFile(t.path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
-		return &File{target: t, file: f}, err
+		file, err := t.open()
+		return &File{target: t, file: file}, err
+	}
+	if t.replaces() && t.appendOnly() {
+		return nil, t.place.error("replace", errAppendOnly)
 	}
 	// A file that takes another's place gets that one's permissions at the end
 	// and nobody else's before; a new one takes what umask and ACLs give it.
-	perm := uint32(0o666)
-	switch {
-	case t.model != nil:
+	perm := uint32(t.perm.Perm())
+	if t.model != nil {
 		perm = 0o600
-	case t.perm != 0:
-		perm = uint32(t.perm.Perm())
 	}
-	dir := paths.Dir(t.path)
-	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, perm)
+	dir := t.place.folder.fd()
+	fd, err := openat(dir, ".", unix.O_TMPFILE|unix.O_RDWR, perm)
 	if err == nil {
-		f := &File{target: t, file: os.NewFile(uintptr(fd), t.path)}
+		f := &File{target: t, file: os.NewFile(uintptr(fd), t.place.path)}
 		if _, err := os.Lstat(f.procPath()); err == nil {
 			return f, nil
 		}
 		f.file.Close() // no /proc, and without it no way to give the file a name
 	}
-	temp := temporaryName(dir)
-	file, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, os.FileMode(perm))
-	if err != nil {
-		return nil, &os.PathError{Op: "create", Path: t.path, Err: errors.Unwrap(err)}
+	if t.appendOnly() {
+		return nil, t.place.error("create", errAppendOnly)
 	}
-	return &File{target: t, file: file, temp: temp}, nil
+	temp := temporaryName()
+	if fd, err = openat(dir, temp, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL, perm); err != nil {
+		return nil, t.place.error("create", err)
+	}
+	return &File{target: t, file: os.NewFile(uintptr(fd), t.place.path), temp: temp}, nil
 }
 
-// temporaryName can't be guessed, and is used with O_EXCL or link(2) alone:
+// errAppendOnly refuses a folder of chattr +a: what gets a temporary name there keeps it.
+var errAppendOnly = errors.New("the directory may only be appended to (chattr +a), so nothing in it can be replaced")
+
+// replaces reports whether a file may be there that Commit has to put away.
+func (t *Target) replaces() bool { return t.model != nil || t.overwrite }
+
+// appendOnly finds before anything is written what would leave a temporary name behind.
+func (t *Target) appendOnly() bool {
+	var folder unix.Statx_t
+	err := unix.Statx(t.place.folder.fd(), "", unix.AT_EMPTY_PATH, 0, &folder)
+	return err == nil && folder.Attributes&unix.STATX_ATTR_APPEND != 0
+}
+
+// temporaryName can't be guessed, and is used with O_EXCL or link(2) only:
 // nobody plants a link there, as one could at sign-file's <module>.~signed~.
-func temporaryName(dir string) string {
+func temporaryName() string {
 	var random [8]byte
 	rand.Read(random[:])
-	return dir + "/.sign-file-" + hex.EncodeToString(random[:])
+	return ".sign-file-" + hex.EncodeToString(random[:])
 }
 
 // Named reports whether the unfinished file can be seen, and stays behind if the
@@ -72,43 +99,139 @@ func (f *File) Named() bool { return f.temp != "" }
 
 func (f *File) procPath() string { return fmt.Sprintf("/proc/self/fd/%d", f.file.Fd()) }
 
-// Dir returns the directory that the file will be in.
-func (f *File) Dir() string { return paths.Dir(f.target.path) }
+// Sparse makes holes of the blocks of zeros that are written from now on.
+func (f *File) Sparse() { f.sparse = !f.target.direct }
+
+// blockSize is the unit of holes.
+const blockSize = 4096
 
 // Write implements io.Writer.
-func (f *File) Write(b []byte) (int, error) { return f.file.Write(b) }
+func (f *File) Write(b []byte) (int, error) {
+	if !f.sparse {
+		return f.file.Write(b)
+	}
+	written := 0
+	for len(b) > 0 {
+		n := min(len(b), blockSize-int(f.size%blockSize))
+		var err error
+		if n == blockSize && allZero(b[:n]) {
+			_, err = f.file.Seek(blockSize, io.SeekCurrent)
+		} else {
+			_, err = f.file.Write(b[:n])
+		}
+		if err != nil {
+			return written, err
+		}
+		written, f.size, b = written+n, f.size+int64(n), b[n:]
+	}
+	return written, nil
+}
+
+func allZero(b []byte) bool {
+	var zeros [blockSize]byte
+	return bytes.Equal(b, zeros[:len(b)])
+}
+
+// ReadAt reads what was written.
+func (f *File) ReadAt(b []byte, offset int64) (int, error) { return f.file.ReadAt(b, offset) }
+
+// Folder opens the folder that the file will be in.
+func (f *File) Folder() (*Folder, error) { return f.target.place.folder.Follow(".") }
+
+// Device tells filesystems apart.
+func (f *File) Device() (uint64, error) {
+	var stat unix.Stat_t
+	err := unix.Fstat(int(f.file.Fd()), &stat)
+	return stat.Dev, f.target.place.error("stat", err)
+}
 
 // Commit gives the file its name, with the mode, owner and extended attributes
-// of the file that it replaces. On an error that one is as it was.
-func (f *File) Commit() error {
-	defer f.Discard()
+// of the file that it replaces. On an error that one is as it was, or as somebody else
+// made it meanwhile: then it is ErrChanged.
+func (f *File) Commit() error { return both(f.commit(), f.Discard()) }
+
+func (f *File) commit() error {
 	if f.target.direct {
 		err := f.file.Close()
 		f.file = nil
 		return err
 	}
-	if err := f.target.dress(f.file); err != nil {
+	if err := f.finish(); err != nil {
 		return err
 	}
-	if err := flush(f.file); err != nil {
-		return &os.PathError{Op: "write", Path: f.target.path, Err: err}
+	if err := f.check(); err != nil {
+		return err
 	}
-	if f.temp == "" {
-		done, err := f.link()
-		if done || err != nil {
+	return f.name()
+}
+
+// finish does all that needs no name.
+func (f *File) finish() error {
+	if f.sparse {
+		if err := f.file.Truncate(f.size); err != nil { // it may end with a hole
 			return err
 		}
 	}
-	if f.target.exclusive {
-		// Not renameat2(RENAME_NOREPLACE), which NFS does not have. Discard
-		// removes the temporary name.
-		return pathError("create", f.target.path, unix.Link(f.temp, f.target.path))
+	if err := f.target.dress(f.file); err != nil {
+		return err
 	}
-	if err := unix.Rename(f.temp, f.target.path); err != nil {
-		return f.replaceError(err)
+	return f.target.place.error("write", flush(f.file))
+}
+
+// check asks whether what is replaced is still what was read.
+func (f *File) check() error {
+	if f.target.model == nil {
+		return nil
+	}
+	if err := f.target.model.Check(); err != nil {
+		return err
+	}
+	return f.target.model.checkName()
+}
+
+// name puts the file in its place.
+func (f *File) name() error {
+	place := f.target.place
+	dir := place.folder.fd()
+	if !f.target.replaces() {
+		return place.error("create", f.create(dir))
+	}
+	if f.temp == "" {
+		temp := temporaryName()
+		if err := f.linkat(dir, temp); err != nil {
+			return place.error("create", err)
+		}
+		f.temp = temp
+	}
+	if err := unix.Renameat(dir, f.temp, dir, place.name); err != nil {
+		if errors.Is(err, unix.EBUSY) {
+			err = fmt.Errorf("%w (a mount point can't be replaced; write to another file and copy it)", err)
+		}
+		return place.error("replace", err)
 	}
 	f.temp = ""
 	return nil
+}
+
+// create gives the file a name that has to be free. It is not
+// renameat2(RENAME_NOREPLACE), which NFS does not have. Discard removes a temporary
+// name.
+func (f *File) create(dir int) error {
+	var err error
+	if f.temp == "" {
+		err = f.linkat(dir, f.target.place.name)
+	} else {
+		err = unix.Linkat(dir, f.temp, dir, f.target.place.name, 0)
+	}
+	if errors.Is(err, unix.EEXIST) && !f.target.exclusive {
+		return ErrChanged // nothing was there when it was begun
+	}
+	return err
+}
+
+// linkat names an O_TMPFILE file.
+func (f *File) linkat(dir int, name string) error {
+	return unix.Linkat(unix.AT_FDCWD, f.procPath(), dir, name, unix.AT_SYMLINK_FOLLOW)
 }
 
 // CommitAll commits files that belong together: if one fails, those before it
@@ -121,34 +244,48 @@ func CommitAll(files ...*File) error {
 	if len(rest) == 0 {
 		return first.Commit()
 	}
-	undo, forget := first.backup()
-	defer forget()
-	if err := first.Commit(); err != nil {
-		return err
+	undo, forget, err := first.commitWithBackup()
+	if err != nil {
+		return both(err, first.Discard())
 	}
+	defer first.Discard() // its place is needed until then
 	if err := CommitAll(rest...); err != nil {
-		undo()
-		return err
+		return both(err, undo())
 	}
-	return nil
+	return forget()
 }
 
-// backup keeps the file that Commit will replace under a second name. Where that
-// can't be (no hard links on vfat) there is nothing to put back.
-func (f *File) backup() (undo, forget func()) {
-	nothing := func() {}
-	path := f.target.path
+// commitWithBackup keeps the file that is replaced under a second name meanwhile.
+// Where that can't be (no hard links on vfat) there is nothing to put back.
+func (f *File) commitWithBackup() (undo, forget func() error, err error) {
+	nothing := func() error { return nil }
 	if f.target.direct {
-		return nothing, nothing
+		return nothing, nothing, f.commit()
 	}
-	temp := temporaryName(paths.Dir(path))
-	switch err := os.Link(path, temp); {
-	case errors.Is(err, fs.ErrNotExist):
-		return func() { os.Remove(path) }, nothing
-	case err != nil:
-		return nothing, nothing
+	if err := f.finish(); err != nil {
+		return nil, nil, err
 	}
-	return func() { os.Rename(temp, path) }, func() { os.Remove(temp) }
+	if err := f.check(); err != nil {
+		return nil, nil, err
+	}
+	place, folder, temp := f.target.place, f.target.place.folder, temporaryName()
+	linked := unix.Linkat(folder.fd(), place.name, folder.fd(), temp, 0)
+	remove := func() error { return folder.remove(temp) }
+	if err := f.name(); err != nil {
+		if linked == nil {
+			err = both(err, remove())
+		}
+		return nil, nil, err
+	}
+	switch {
+	case linked == nil:
+		return func() error {
+			return place.error("put back", unix.Renameat(folder.fd(), temp, folder.fd(), place.name))
+		}, remove, nil
+	case errors.Is(linked, unix.ENOENT):
+		return func() error { return folder.remove(place.name) }, nothing, nil
+	}
+	return nothing, nothing, nil
 }
 
 // flush makes filesystems that report a failed write only on close (NFS, FUSE)
@@ -161,71 +298,65 @@ func flush(file *os.File) error {
 	return unix.Close(fd)
 }
 
-// link names an O_TMPFILE file: with the final name if that is free (done), with
-// a temporary one for rename(2) if not, since link(2) replaces nothing.
-func (f *File) link() (done bool, err error) {
-	if f.target.model == nil {
-		err := unix.Linkat(unix.AT_FDCWD, f.procPath(), unix.AT_FDCWD, f.target.path, unix.AT_SYMLINK_FOLLOW)
-		if f.target.exclusive || !errors.Is(err, unix.EEXIST) {
-			return true, pathError("create", f.target.path, err)
-		}
-	}
-	temp := temporaryName(paths.Dir(f.target.path))
-	if err := unix.Linkat(unix.AT_FDCWD, f.procPath(), unix.AT_FDCWD, temp, unix.AT_SYMLINK_FOLLOW); err != nil {
-		return false, pathError("create", f.target.path, err)
-	}
-	f.temp = temp
-	return false, nil
-}
-
-func (f *File) replaceError(err error) error {
-	if errors.Is(err, unix.EBUSY) {
-		err = fmt.Errorf("%w (a mount point can't be replaced; write to another file and copy it)", err)
-	}
-	return pathError("replace", f.target.path, err)
-}
-
-func pathError(op, path string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return &os.PathError{Op: op, Path: path, Err: err}
-}
-
-// Discard drops the file; the target stays as it was.
-func (f *File) Discard() {
+// Discard drops the file; the target stays as it was. The error says that a
+// temporary file could not be removed, and where it is.
+func (f *File) Discard() error {
 	if f.file != nil {
 		f.file.Close()
 		f.file = nil
 	}
+	var err error
 	if f.temp != "" {
-		os.Remove(f.temp)
+		err = f.target.place.folder.remove(f.temp)
 		f.temp = ""
 	}
+	f.target.Close()
+	return err
+}
+
+// remove removes a name that this package made.
+func (f *Folder) remove(name string) error {
+	err := unix.Unlinkat(f.fd(), name, 0)
+	if err == nil || errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	return &os.PathError{Op: "remove", Path: paths.Join(f.Path(), name), Err: fmt.Errorf("stays behind: %w", err)}
+}
+
+// Syncfs makes all of the folder's filesystem durable.
+func (f *Folder) Syncfs() error {
+	fd, err := openat(f.fd(), ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err == nil {
+		err = unix.Syncfs(fd)
+		unix.Close(fd)
+	}
+	if err != nil {
+		return &os.PathError{Op: "sync", Path: f.Path(), Err: err}
+	}
+	return nil
 }
 
 // WriteFile writes content to the file that open(2) would reach by path.
 func WriteFile(path string, content []byte) error {
-	f, err := Prepare(path, content)
+	target, err := Follow(path)
+	if err != nil {
+		return err
+	}
+	f, err := target.CreateWith(content)
 	if err != nil {
 		return err
 	}
 	return f.Commit()
 }
 
-// Prepare is WriteFile but for the Commit, which is the caller's.
-func Prepare(path string, content []byte) (*File, error) {
-	target, err := Follow(path)
-	if err != nil {
-		return nil, err
-	}
-	f, err := target.Create()
+// CreateWith is like Create, and writes the content too.
+func (t *Target) CreateWith(content []byte) (*File, error) {
+	f, err := t.Create()
 	if err != nil {
 		return nil, err
 	}
 	if _, err := f.Write(content); err != nil {
-		f.Discard()
-		return nil, err
+		return nil, both(err, f.Discard())
 	}
 	return f, nil
 }

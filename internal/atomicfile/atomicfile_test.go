@@ -48,7 +48,16 @@ func wantNames(t *testing.T, dir string, want ...string) {
 
 func prepare(t *testing.T, path, content string) *atomicfile.File {
 	t.Helper()
-	f, err := atomicfile.Prepare(path, []byte(content))
+	target, err := atomicfile.Follow(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return create(t, target, content)
+}
+
+func create(t *testing.T, target *atomicfile.Target, content string) *atomicfile.File {
+	t.Helper()
+	f, err := target.CreateWith([]byte(content))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,10 +90,11 @@ func TestExclusive(t *testing.T) {
 	if err := os.Symlink("nowhere", path); err != nil {
 		t.Fatal(err)
 	}
-	f, err := atomicfile.New(path, 0o600, false).Create()
+	target, err := atomicfile.New(path, 0o600, false)
 	if err != nil {
 		t.Fatal(err)
 	}
+	f := create(t, target, "")
 	if err := f.Commit(); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("%v", err)
 	}
@@ -147,6 +157,22 @@ func TestFollow(t *testing.T) {
 	}
 }
 
+// open opens a file as a verb does that replaces it.
+func open(t *testing.T, path string) *atomicfile.Original {
+	t.Helper()
+	place, err := atomicfile.At(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(place.Close)
+	original, err := place.Open(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { original.Close() })
+	return original
+}
+
 // A file that is open has names in /proc, which may be /dev/stdin's too: they stay.
 func TestEntryOpenFile(t *testing.T) {
 	dir := t.TempDir()
@@ -160,7 +186,7 @@ func TestEntryOpenFile(t *testing.T) {
 	if err := os.Symlink(fmt.Sprintf("/proc/self/fd/%d", file.Fd()), link); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := atomicfile.Entry(link); err == nil {
+	if _, err := open(t, link).Target(); err == nil {
 		t.Error("a link of /proc may be replaced")
 	}
 }
@@ -173,18 +199,11 @@ func TestEntry(t *testing.T) {
 	if err := errors.Join(os.Chmod(path, 0o640), os.Symlink("file", link)); err != nil {
 		t.Fatal(err)
 	}
-	target, err := atomicfile.Entry(link)
+	target, err := open(t, link).Target()
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := target.Create()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := f.Write([]byte("new")); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Commit(); err != nil {
+	if err := create(t, target, "new").Commit(); err != nil {
 		t.Fatal(err)
 	}
 	wantContent(t, path, "old")

@@ -3,71 +3,144 @@ package atomicfile
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
+	"slices"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// dress gives a new file the owner, mode and extended attributes of the one
-// that it replaces.
+const setID = unix.S_ISUID | unix.S_ISGID
+
+// capability is the attribute that lends rights to whoever runs a file, as the set-id
+// bits do.
+const capability = "security.capability"
+
+// accessACL is where the kernel keeps a file's POSIX ACL.
+const accessACL = "system.posix_acl_access"
+
+// dress gives a new file the owner, mode and extended attributes of the one that it
+// replaces, as its descriptor has them, and takes off what the folder added.
 func (t *Target) dress(file *os.File) error {
 	if t.model == nil {
 		return nil
 	}
 	fd := int(file.Fd())
-	old := t.model.Sys().(*syscall.Stat_t)
-	mode := old.Mode & 0o7777
-	if !setOwner(fd, old) {
-		mode &^= unix.S_ISUID | unix.S_ISGID // they'd lend the wrong user's rights
+	old := &t.model.opened
+	mode, lends := old.Mode&0o7777, t.lends()
+	owner, group := setOwner(fd, old)
+	if !owner || !group {
+		lends = false // to another owner
+	}
+	if !group {
+		// The group is another one, which gets what everybody has.
+		mode = mode&^0o070 | (mode&0o007)<<3&mode
+	}
+	if !lends {
+		mode &^= setID
+	}
+	// What vouches for the old content (IMA, EVM) would be wrong on the new one.
+	skip := map[string]bool{"security.ima": true, "security.evm": true, capability: !lends, accessACL: !group}
+	// The folder's default ACL goes first: with it, the group's bits are its mask.
+	if err := t.copyXattrs(fd, skip); err != nil {
+		return err
 	}
 	if err := unix.Fchmod(fd, mode); err != nil {
-		return &os.PathError{Op: "chmod", Path: t.path, Err: err}
+		return t.place.error("chmod", err)
 	}
-	return t.copyXattrs(fd)
+	return nil
 }
+
+// lends reports whether the new file may lend rights as the old one does: only where
+// it has the old content, and bears the name that was that file's own. Through a link
+// in a folder of somebody else's they would get there.
+func (t *Target) lends() bool { return t.inPlace && !t.model.Linked() }
 
 // setOwner reports whether user and group are now those of old: to give a file
 // away takes root, to give it to one of one's groups does not.
-func setOwner(fd int, old *syscall.Stat_t) bool {
+func setOwner(fd int, old *unix.Stat_t) (owner, group bool) {
 	var now unix.Stat_t
 	if err := unix.Fstat(fd, &now); err != nil {
-		return false
+		return false, false
 	}
 	if now.Uid == old.Uid && now.Gid == old.Gid {
-		return true
+		return true, true
 	}
 	if unix.Fchown(fd, int(old.Uid), int(old.Gid)) == nil {
-		return true
+		return true, true
 	}
-	unix.Fchown(fd, -1, int(old.Gid)) // as near as is permitted
-	return false
+	return now.Uid == old.Uid, now.Gid == old.Gid || unix.Fchown(fd, -1, int(old.Gid)) == nil
 }
 
-// copyXattrs copies all that may be copied. Attributes that vouch for the old
-// content (IMA, EVM) stay behind: on the new content they would be wrong.
-func (t *Target) copyXattrs(fd int) error {
-	names, err := xattr(func(b []byte) (int, error) { return unix.Listxattr(t.path, b) })
-	if ignorable(err) {
-		return nil
+// copyXattrs makes the new file's attributes the old one's, as far as may be, without
+// those to skip.
+func (t *Target) copyXattrs(fd int, skip map[string]bool) error {
+	old, err := listXattrs(int(t.model.file.Fd()))
+	if errors.Is(err, unix.EBADF) {
+		return t.copyXattrsOfUnreadable(fd, skip)
 	}
-	if err != nil {
-		return &os.PathError{Op: "listxattr", Path: t.path, Err: err}
+	return t.setXattrs(fd, old, err, skip, func(name string, b []byte) (int, error) {
+		return unix.Fgetxattr(int(t.model.file.Fd()), name, b)
+	})
+}
+
+// copyXattrsOfUnreadable is copyXattrs for a file that may not be read, whose
+// descriptor is one of O_PATH.
+func (t *Target) copyXattrsOfUnreadable(fd int, skip map[string]bool) error {
+	path := fmt.Sprintf("/proc/self/fd/%d", t.model.file.Fd())
+	names, err := xattr(func(b []byte) (int, error) { return unix.Listxattr(path, b) })
+	return t.setXattrs(fd, splitNames(names), err, skip, func(name string, b []byte) (int, error) {
+		return unix.Getxattr(path, name, b)
+	})
+}
+
+func (t *Target) setXattrs(fd int, names []string, err error, skip map[string]bool, get func(string, []byte) (int, error)) error {
+	if err != nil && !ignorable(err) {
+		return t.place.error("listxattr", err)
 	}
-	for _, name := range strings.Split(string(bytes.TrimRight(names, "\x00")), "\x00") {
-		if name == "" || name == "security.ima" || name == "security.evm" {
-			continue
-		}
-		value, err := xattr(func(b []byte) (int, error) { return unix.Getxattr(t.path, name, b) })
+	names = slices.DeleteFunc(names, func(name string) bool { return skip[name] })
+	if err := t.removeXattrs(fd, names); err != nil {
+		return err
+	}
+	for _, name := range names {
+		value, err := xattr(func(b []byte) (int, error) { return get(name, b) })
 		if err == nil {
 			err = unix.Fsetxattr(fd, name, value, 0)
 		}
 		if err != nil && !ignorable(err) {
-			return &os.PathError{Op: "setxattr " + name, Path: t.path, Err: err}
+			return t.place.error("setxattr "+name, err)
 		}
 	}
 	return nil
+}
+
+// removeXattrs removes what the new file has and the old one lacks: the folder's
+// default ACL would let strangers in. A security module's label is its own affair.
+func (t *Target) removeXattrs(fd int, keep []string) error {
+	names, err := listXattrs(fd)
+	if err != nil && !ignorable(err) {
+		return t.place.error("listxattr", err)
+	}
+	for _, name := range names {
+		if slices.Contains(keep, name) {
+			continue
+		}
+		err := unix.Fremovexattr(fd, name)
+		if err != nil && !errors.Is(err, unix.ENODATA) && !strings.HasPrefix(name, "security.") {
+			return t.place.error("removexattr "+name, err)
+		}
+	}
+	return nil
+}
+
+func listXattrs(fd int) ([]string, error) {
+	names, err := xattr(func(b []byte) (int, error) { return unix.Flistxattr(fd, b) })
+	return splitNames(names), err
+}
+
+func splitNames(names []byte) []string {
+	return strings.FieldsFunc(string(bytes.TrimRight(names, "\x00")), func(r rune) bool { return r == 0 })
 }
 
 // ignorable: attributes are kept where filesystem and permissions allow it.

@@ -12,147 +12,264 @@ import (
 	"sign-file/internal/paths"
 )
 
-// Target is where a file goes.
+// Target is where a file goes. Create uses it up; Close is for one that is not used.
 type Target struct {
-	path   string
-	model  os.FileInfo // the file that is replaced; nil when there is none
-	direct bool        // written as it stands: a pipe, a device, /dev/stdout
+	place *Place
+	model *Original // the file that is replaced; nil when there is none
+	// inPlace: the model's own content goes on in the new file, which so keeps what
+	// rights the old one lent to whoever runs it.
+	inPlace bool
+	owned   bool // the target closes place and model
 
-	perm      os.FileMode // of a file that takes nothing over; 0 stands for 0666
-	exclusive bool        // Commit replaces nothing
+	direct bool        // written as it stands: a pipe, a device, /dev/stdout
+	device unix.Stat_t // what direct was; zero for a link of /proc
+
+	perm      os.FileMode // of a file that takes nothing over
+	exclusive bool        // what bears the name already is fs.ErrExist
+	overwrite bool        // Commit replaces whatever bears the name
 }
+
+// defaultPerm is what open(2) is given by fopen(3): umask and ACLs take from it.
+const defaultPerm = 0o666
 
 // maxLinks is the kernel's MAXSYMLINKS.
 const maxLinks = 40
 
-// Entry is the directory entry itself: a symbolic link is replaced by the new
-// file, which takes over the permissions of the link's target. This is what
-// sign-file's rename does to a module signed in place. A link of /proc is refused:
-// as root it would be /dev/stdin itself that is lost.
-func Entry(path string) (*Target, error) {
-	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return &Target{path: path}, nil
+// Close lets go of what the target holds open.
+func (t *Target) Close() {
+	if !t.owned {
+		return
 	}
-	if err != nil {
-		return nil, err
+	if t.model != nil {
+		t.model.Close()
 	}
-	_, magic, err := resolve(path)
-	if magic {
-		err = &os.PathError{Op: "replace", Path: path, Err: errors.New("leads to a file that is open, which can't be replaced (name the file itself)")}
-	}
-	if err != nil {
-		return nil, err
-	}
-	return &Target{path: path, model: info}, nil
+	t.place.Close()
 }
 
 // New is the directory entry itself, for a file that takes over no permissions: it
 // gets perm, less the umask. Unless replace is set, Commit fails with fs.ErrExist
 // where something bears the name already.
-func New(path string, perm os.FileMode, replace bool) *Target {
-	return &Target{path: path, perm: perm, exclusive: !replace}
+func New(path string, perm os.FileMode, replace bool) (*Target, error) {
+	place, err := At(path)
+	if err != nil {
+		return nil, err
+	}
+	return &Target{place: place, owned: true, perm: perm, exclusive: !replace, overwrite: replace}, nil
+}
+
+// Entry is Target for a path.
+func Entry(path string) (*Target, error) {
+	place, err := At(path)
+	if err != nil {
+		return nil, err
+	}
+	return place.Target()
+}
+
+// Target is the name itself: what is there has to be a regular file, which is
+// replaced, or nothing. A link is an error. The target takes over the place.
+func (p *Place) Target() (*Target, error) {
+	model, err := p.peek()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return &Target{place: p, owned: true, perm: defaultPerm}, nil
+	case err != nil:
+		p.Close()
+		return nil, err
+	}
+	return &Target{place: p, model: model, owned: true}, nil
 }
 
 // Follow is the file that open(2) with O_CREAT would reach, as sign-file opens
 // <dest>: links are followed, and what is no regular file is written directly.
 func Follow(path string) (*Target, error) {
-	info, err := os.Stat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		info = nil
-	case err != nil:
-		return nil, err
-	case info.IsDir():
-		return nil, &os.PathError{Op: "open", Path: path, Err: unix.EISDIR}
-	case !info.Mode().IsRegular():
-		return &Target{path: path, model: info, direct: true}, nil
-	}
-	end, magic, err := resolve(path)
+	place, err := At(path)
 	if err != nil {
 		return nil, err
 	}
-	if magic {
-		return &Target{path: path, model: info, direct: true}, nil
-	}
-	if info != nil {
-		// rename(2) asks for the directory's permission only; who may not
-		// write the file may not replace it here either.
-		if err := unix.Faccessat(unix.AT_FDCWD, end, unix.W_OK, unix.AT_EACCESS); err != nil {
-			return nil, &os.PathError{Op: "open", Path: path, Err: err}
-		}
-	}
-	return &Target{path: end, model: info}, nil
+	return place.followed(false)
 }
 
-// Is reports whether the target is that file now, under whatever name.
-func (t *Target) Is(info os.FileInfo) bool { return t.model != nil && os.SameFile(t.model, info) }
+// FollowOwn is Follow for a name that nobody gave: only links of one's own are
+// followed. The target takes over the place.
+func (p *Place) FollowOwn() (*Target, error) { return p.followed(true) }
+
+func (p *Place) followed(own bool) (*Target, error) {
+	end, magic, err := p.walk(own)
+	if err != nil {
+		return nil, err
+	}
+	t := &Target{place: end, direct: magic}
+	if !magic {
+		t, err = end.reach()
+	}
+	if err != nil {
+		end.Close()
+		return nil, err
+	}
+	t.owned = true
+	return t, nil
+}
+
+// walk follows links to the end, which takes the place's place; with own, only those
+// of the user. magic tells that it is a link of /proc.
+func (p *Place) walk(own bool) (end *Place, magic bool, err error) {
+	place := p
+	for range maxLinks {
+		next, magic, err := place.follow(own)
+		if magic || err == nil && next == nil {
+			return place, magic, nil
+		}
+		place.Close()
+		if err != nil {
+			return nil, false, err
+		}
+		place = next
+	}
+	place.Close()
+	return nil, false, p.error("open", unix.ELOOP)
+}
+
+func (p *Place) reach() (*Target, error) {
+	entry, err := p.stat(unix.AT_SYMLINK_NOFOLLOW)
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return &Target{place: p, perm: defaultPerm}, nil
+	case err != nil:
+		return nil, p.error("open", err)
+	case entry.Mode&unix.S_IFMT == unix.S_IFDIR:
+		return nil, p.error("open", unix.EISDIR)
+	case !isRegular(&entry):
+		return &Target{place: p, direct: true, device: entry}, nil
+	}
+	// rename(2) asks for the directory's permission only; who may not write the file
+	// may not replace it here either.
+	if err := unix.Faccessat(p.folder.fd(), p.name, unix.W_OK, unix.AT_EACCESS); err != nil {
+		return nil, p.error("open", err)
+	}
+	model, err := p.peek()
+	if err != nil {
+		return nil, err
+	}
+	return &Target{place: p, model: model}, nil
+}
+
+// Hide takes from a file that is new what the readers of another may not: those who
+// could not read that one get nothing.
+func (t *Target) Hide(o *Original) {
+	if t.model != nil || t.direct {
+		return
+	}
+	for _, readers := range []os.FileMode{0o040, 0o004} {
+		if os.FileMode(o.opened.Mode)&readers == 0 {
+			t.perm &^= readers | readers>>1
+		}
+	}
+}
+
+// Is reports whether the target is that file, under whatever name.
+func (t *Target) Is(o *Original) bool {
+	if t.model != nil {
+		return t.model.Same(o)
+	}
+	if !t.direct {
+		return false
+	}
+	there, err := t.place.stat(0)
+	return err == nil && sameFile(&there, &o.opened)
+}
+
+// SamePlace reports whether both targets are one name in one folder.
+func (t *Target) SamePlace(other *Target) bool {
+	folder, err := t.place.folder.Stat()
+	return err == nil && t.place.name == other.place.name && other.place.folder.Is(folder)
+}
 
 // Direct reports whether Create opens the target itself, so that what is
 // written can't be taken back.
 func (t *Target) Direct() bool { return t.direct }
 
-// resolve follows symbolic links in the last component. magic tells that it met
-// one of /proc (/dev/stdout, /dev/fd/3): a file already open, with no name to
-// replace that its reader would see.
-func resolve(path string) (end string, magic bool, err error) {
-	for range maxLinks {
-		next, magic, err := readLink(path)
-		if err != nil || magic || next == "" {
-			return path, magic, err
-		}
-		if !filepath.IsAbs(next) {
-			next = paths.Join(paths.Dir(path), next)
-		}
-		path = next
+// open opens a direct target. Only a link of /proc (/dev/stdout, /dev/fd/3) is
+// followed: what else was found at the name must still be what is opened.
+func (t *Target) open() (*os.File, error) {
+	flags := unix.O_WRONLY | unix.O_NOCTTY | unix.O_NOFOLLOW
+	if t.device == (unix.Stat_t{}) {
+		flags = unix.O_WRONLY | unix.O_NOCTTY | unix.O_TRUNC
 	}
-	return "", false, &os.PathError{Op: "open", Path: path, Err: unix.ELOOP}
-}
-
-// readLink returns where a link points, or "" for what is no link. The link is
-// held open meanwhile, so that it's the same one that is checked and read.
-func readLink(path string) (next string, magic bool, err error) {
-	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if errors.Is(err, unix.ENOENT) {
-		return "", false, nil
+	fd, err := openat(t.place.folder.fd(), t.place.name, flags, 0)
+	if err != nil {
+		return nil, t.place.error("open", err)
+	}
+	var opened unix.Stat_t
+	err = unix.Fstat(fd, &opened)
+	if err == nil && flags&unix.O_NOFOLLOW != 0 && !sameFile(&opened, &t.device) {
+		err = ErrChanged
 	}
 	if err != nil {
-		return "", false, &os.PathError{Op: "open", Path: path, Err: err}
+		unix.Close(fd)
+		return nil, t.place.error("open", err)
+	}
+	return os.NewFile(uintptr(fd), t.place.path), nil
+}
+
+// follow returns the place that a link leads to, or nil where there is no link. The
+// link is held open meanwhile, so that it's the same one that is checked and read.
+// magic tells that it is one of /proc (/dev/stdout, /dev/fd/3): a file already open,
+// with no name to replace that its reader would see.
+func (p *Place) follow(own bool) (next *Place, magic bool, err error) {
+	fd, err := openat(p.folder.fd(), p.name, unix.O_PATH|unix.O_NOFOLLOW, 0)
+	if errors.Is(err, unix.ENOENT) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, p.error("open", err)
 	}
 	defer unix.Close(fd)
 	var link unix.Stat_t
-	var filesystem unix.Statfs_t
-	if err := errors.Join(unix.Fstat(fd, &link), unix.Fstatfs(fd, &filesystem)); err != nil {
-		return "", false, &os.PathError{Op: "stat", Path: path, Err: err}
+	if err := unix.Fstat(fd, &link); err != nil {
+		return nil, false, p.error("stat", err)
 	}
-	if link.Mode&unix.S_IFMT != unix.S_IFLNK {
-		return "", false, nil
+	if !isLink(&link) {
+		return nil, false, nil
+	}
+	var filesystem unix.Statfs_t
+	if err := unix.Fstatfs(fd, &filesystem); err != nil {
+		return nil, false, p.error("stat", err)
 	}
 	if filesystem.Type == unix.PROC_SUPER_MAGIC {
-		return "", true, nil
+		return nil, true, nil
 	}
-	if err := mayFollow(path, &link); err != nil {
-		return "", false, err
+	if own && link.Uid != uint32(os.Geteuid()) {
+		return nil, false, linkError(p.path)
+	}
+	if err := p.mayFollow(&link); err != nil {
+		return nil, false, err
 	}
 	buf := make([]byte, unix.PathMax)
 	n, err := unix.Readlinkat(fd, "", buf)
 	if err != nil {
-		return "", false, &os.PathError{Op: "readlink", Path: path, Err: err}
+		return nil, false, p.error("readlink", err)
 	}
-	return string(buf[:n]), false, nil
+	to := string(buf[:n])
+	shown := to
+	if !filepath.IsAbs(to) {
+		shown = paths.Join(paths.Dir(p.path), to)
+	}
+	next, err = placeAt(p.folder.fd(), to, shown)
+	return next, false, err
 }
 
 // mayFollow is the rule of the sysctl fs.protected_symlinks, which open(2) would
 // have kept for us: in a sticky directory that all may write (/tmp), only links
 // of one's own or of the directory's owner are followed.
-func mayFollow(path string, link *unix.Stat_t) error {
+func (p *Place) mayFollow(link *unix.Stat_t) error {
 	var dir unix.Stat_t
-	if err := unix.Stat(paths.Dir(path), &dir); err != nil {
-		return &os.PathError{Op: "stat", Path: paths.Dir(path), Err: err}
+	if err := unix.Fstat(p.folder.fd(), &dir); err != nil {
+		return p.error("stat", err)
 	}
 	const shared = unix.S_ISVTX | unix.S_IWOTH
 	if dir.Mode&shared == shared && link.Uid != uint32(os.Geteuid()) && link.Uid != dir.Uid {
-		return fmt.Errorf("%s: a symbolic link of another user in a shared directory is not followed: %w", path, unix.EACCES)
+		return fmt.Errorf("%s: a symbolic link of another user in a shared directory is not followed: %w", p.path, unix.EACCES)
 	}
 	return nil
 }

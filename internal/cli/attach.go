@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"os"
 
 	"filippo.io/mldsa"
 	"github.com/urfave/cli/v2"
@@ -86,7 +85,7 @@ func (p *program) toSign(c *cli.Context, algorithm *digest.Algorithm, path strin
 		if c.Bool("signed-attributes") {
 			return nil, false, usagef("--signed-attributes wants --cert")
 		}
-		sum, err = p.readAll(path, func(r io.Reader) ([]byte, error) {
+		sum, err = p.readModule(path, func(r io.Reader) ([]byte, error) {
 			h := algorithm.New()
 			_, err := io.Copy(h, r)
 			return h.Sum(nil), err
@@ -97,11 +96,28 @@ func (p *program) toSign(c *cli.Context, algorithm *digest.Algorithm, path strin
 	if err != nil {
 		return nil, false, err
 	}
-	sum, err = p.readAll(path, func(r io.Reader) ([]byte, error) {
+	sum, err = p.readModule(path, func(r io.Reader) ([]byte, error) {
 		return signer.Digest(c.Context, r)
 	})
 	_, isMu = public.(*mldsa.PublicKey)
 	return sum, isMu, err
+}
+
+// readModule reads a module's content, or standard input for "-".
+func (p *program) readModule(path string, read func(io.Reader) ([]byte, error)) ([]byte, error) {
+	if path == "-" {
+		return p.readAll(path, read)
+	}
+	module, err := signfile.OpenModule(path)
+	if err != nil {
+		return nil, err
+	}
+	defer module.Close()
+	sum, err := read(io.NewSectionReader(module, 0, module.Size()))
+	if err == nil {
+		err = module.Check()
+	}
+	return sum, about(path, err)
 }
 
 // signerLater makes a signer of --cert and a signature value, which may be yet to
@@ -165,16 +181,14 @@ func (p *program) attach(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	module, err := os.Open(args[0])
-	if err != nil {
-		return err
-	}
-	defer module.Close()
 	var out signfile.Output
 	if len(args) == 2 {
+		if args[1] == "" {
+			return errNoDest
+		}
 		out.Dest = args[1]
 	}
-	return about(args[0], signer.SignFile(c.Context, module, out))
+	return about(args[0], signer.SignFile(c.Context, args[0], out))
 }
 
 func (p *program) mapAttach(c *cli.Context) error {

@@ -62,7 +62,7 @@ type classic struct {
 }
 
 func (c *classic) sign(ctx context.Context, options map[byte]bool) error {
-	module, err := os.Open(c.module)
+	module, err := signfile.OpenRaw(c.module)
 	if err != nil {
 		return err
 	}
@@ -74,21 +74,18 @@ func (c *classic) sign(ctx context.Context, options map[byte]bool) error {
 	defer closeKey()
 	c.warnIfSigned(module)
 
-	message := c.module + ".p7s"
 	switch {
 	case options['D'] && c.dest == c.module:
 		// kmodsign would put the bare signature in the module's place.
 		return errors.New("-D writes the signature alone: name a <dest> for it")
 	case options['D']:
-		return signer.DetachBlockFile(ctx, module, c.dest)
+		return signer.DetachBlock(ctx, module, c.dest)
 	case options['d']:
-		return signer.DetachFile(ctx, module, message)
+		return signer.DetachModule(ctx, module)
 	case c.dest == "":
 		return errNoDest
-	case options['p']:
-		return signer.SignFile(ctx, module, signfile.Output{Dest: c.dest, Message: message})
 	}
-	return signer.SignFile(ctx, module, signfile.Output{Dest: c.dest})
+	return signer.SignModule(ctx, module, signfile.Output{Dest: c.dest, Message: options['p']})
 }
 
 // messageForm is what can be chosen of a PKCS#7 message beside its hash.
@@ -155,7 +152,7 @@ func certificateOnToken(ctx context.Context, pin keys.PINFunc, reference string)
 
 // attach is -s: hash and certificate operands are not looked at.
 func (c *classic) attach(ctx context.Context, messageFile string) error {
-	module, err := os.Open(c.module)
+	module, err := signfile.OpenRaw(c.module)
 	if err != nil {
 		return err
 	}
@@ -170,17 +167,16 @@ func (c *classic) attach(ctx context.Context, messageFile string) error {
 	}
 	c.warnIfSigned(module)
 	c.warnIfNoMessage(message)
-	return signfile.AttachFile(ctx, module, c.dest, message)
+	return signfile.AttachModule(ctx, module, c.dest, message)
 }
 
 // warnIfSigned: sign-file signs a signed module again without a word, and the
 // kernel then looks at the last signature alone.
-func (c *classic) warnIfSigned(module *os.File) {
-	info, err := module.Stat()
-	if err != nil || !info.Mode().IsRegular() {
+func (c *classic) warnIfSigned(module *signfile.Module) {
+	if !module.Regular() {
 		return
 	}
-	if signed, err := modsig.HasMarker(module, info.Size()); err == nil && signed {
+	if signed, err := modsig.HasMarker(module, module.Size()); err == nil && signed {
 		c.warn("%s: is signed already and gets a second signature (remove the first with sign-file strip)", c.module)
 	}
 }

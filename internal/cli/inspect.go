@@ -63,7 +63,7 @@ func inspectModule(path string) (*moduleReport, error) {
 		return nil, err
 	}
 	defer module.Close()
-	size := module.Size
+	size := module.Size()
 	report := &moduleReport{File: path, Size: size, Signatures: []messageReport{}}
 	for {
 		layout, err := modsig.Find(io.NewSectionReader(module, 0, size), size)

@@ -143,14 +143,15 @@ func writeKeyFiles(ctx context.Context, files []string, private, cert []byte, fo
 	}{{bundle, 0o600}, {cert, 0o644}}
 	var made []*atomicfile.File
 	for i, path := range files {
-		f, err := atomicfile.New(path, contents[i].perm, force).Create()
+		target, err := atomicfile.New(path, contents[i].perm, force)
+		if err != nil {
+			return err
+		}
+		f, err := target.CreateWith(contents[i].bytes)
 		if err != nil {
 			return err
 		}
 		defer f.Discard()
-		if _, err := f.Write(contents[i].bytes); err != nil {
-			return err
-		}
 		made = append(made, f)
 	}
 	if err := ctx.Err(); err != nil { // to ask is to listen: a signal now waits for both names

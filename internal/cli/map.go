@@ -9,6 +9,7 @@ import (
 
 	"sign-file/kernel"
 	"sign-file/mapvalue"
+	"sign-file/signfile"
 )
 
 func (p *program) mapCommand() *cli.Command {
@@ -129,9 +130,11 @@ func (p *program) mapVerify(c *cli.Context) error {
 		return err
 	}
 	run := p.newVerifyRun(c, false)
-	run.paths = c.Args().Slice()
-	return run.judge(1, func(path string) (*kernel.Verdict, error) {
-		value, err := p.readAll(path, mapvalue.Read)
+	for _, path := range c.Args().Slice() {
+		run.items = append(run.items, signfile.Item{Path: path})
+	}
+	return run.judge(1, func(item signfile.Item) (*kernel.Verdict, error) {
+		value, err := p.readAll(item.Path, mapvalue.Read)
 		if err != nil {
 			return nil, err
 		}

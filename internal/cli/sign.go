@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,7 +11,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"sign-file/internal/paths"
 	"sign-file/signfile"
 )
 
@@ -29,6 +29,7 @@ func (p *program) signCommand() *cli.Command {
 			&cli.BoolFlag{Name: "replace", Usage: "drop the signatures that modules have"},
 			&cli.StringSliceFlag{Name: "from", Usage: "take more paths from `FILE` (- is standard input), one a line; may be repeated"},
 			&cli.BoolFlag{Name: "0", Usage: "paths of --from end with a NUL byte"},
+			&cli.BoolFlag{Name: "allow-empty", Usage: "take a directory without modules for no failure"},
 			&cli.BoolFlag{Name: "fail-fast", Usage: "begin nothing new after the first failure"},
 			&cli.BoolFlag{Name: "sync", Usage: "make the new modules durable before they replace the old ones"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print errors alone"},
@@ -73,20 +74,28 @@ func (p *program) sign(c *cli.Context) error {
 		return err
 	}
 	defer closeKey()
-	run := signRun{program: p, how: how, outputDir: c.String("output-dir"), json: c.Bool("json"), quiet: c.Bool("quiet")}
-	items := run.collect(modules)
+	run := signRun{program: p, how: how, json: c.Bool("json"), quiet: c.Bool("quiet")}
+	var tree signfile.Tree
+	defer tree.Close()
+	items := run.collect(&tree, modules)
+	if run.empty && !c.Bool("allow-empty") {
+		return errEmpty
+	}
 	run.left, run.progress = len(items), p.newProgress(len(items), run.quiet || run.json)
 	if !how.FailFast || run.failed == 0 {
-		signer.SignMany(c.Context, items, how, func(result signfile.Result) {
+		err := signer.SignMany(c.Context, items, how, func(result signfile.Result) {
 			run.left--
 			run.report(result)
 		})
+		if err != nil {
+			return err
+		}
 	}
 	return run.end(c.Context.Err() != nil)
 }
 
 func signOptions(c *cli.Context) (signfile.Many, error) {
-	how := signfile.Many{Jobs: c.Int("jobs"), Detach: c.Bool("d"), FailFast: c.Bool("fail-fast"), Sync: c.Bool("sync")}
+	how := signfile.Many{Jobs: c.Int("jobs"), Detach: c.Bool("d"), OutputDir: c.String("output-dir"), FailFast: c.Bool("fail-fast"), Sync: c.Bool("sync")}
 	switch {
 	case c.IsSet("output-dir") && c.String("output-dir") == "":
 		return how, usagef("--output-dir is empty") // which does not mean in place
@@ -146,43 +155,46 @@ func (p *program) pathList(from string, nul bool) ([]string, error) {
 type signRun struct {
 	*program
 	how                     signfile.Many
-	outputDir               string // empty: in place
 	json, quiet             bool
 	signed, skipped, failed int
 	left                    int // modules not reported: begun or not, they are as they were
+	links                   int // modules that are links in a tree
+	empty                   bool
 	progress                *progress
 	sources                 map[place]origin // what each file is written from
 	printed                 error            // the first failure to print
 }
 
+// errEmpty: a wrong path must not end in a package of unsigned modules.
+var errEmpty = errors.New("a directory without modules: nothing was signed (--allow-empty takes it for no failure)")
+
 // collect turns paths into modules. What can't be read is a failure of its own.
-func (r *signRun) collect(from []string) []signfile.Item {
+func (r *signRun) collect(tree *signfile.Tree, from []string) []signfile.Item {
 	r.sources = map[place]origin{}
-	output, _ := os.Stat(r.outputDir) // of an earlier run, perhaps below one of the paths
+	tree.Except, _ = os.Stat(r.how.OutputDir) // of an earlier run, perhaps below one of the paths
 	var items []signfile.Item
 	for _, path := range from {
 		found := false
-		walkModules(path, output, func(module, relative string, err error) {
+		tree.Add(path, func(item signfile.Item, err error) {
 			found = true
-			item := signfile.Item{Path: module}
-			if r.outputDir != "" {
-				item.Dest = paths.Join(r.outputDir, relative)
-			}
 			if err == nil {
 				var again bool
 				if again, err = r.named(item); again {
 					return
 				}
 			}
-			if err != nil {
+			switch {
+			case err == nil:
+				items = append(items, item)
+			case errors.Is(err, signfile.ErrLink):
+				r.links++ // what it leads to is signed under its own name
+			default:
 				r.report(signfile.Result{Item: item, Err: err})
-				return
 			}
-			items = append(items, item)
 		})
 		if !found {
-			// A wrong path must not end in a package of unsigned modules without a word.
-			r.warn("%s: no module in this directory", path)
+			r.empty = true
+			r.say("%s: no module in this directory", path)
 		}
 	}
 	return items
@@ -202,12 +214,12 @@ func (r *signRun) named(item signfile.Item) (again bool, err error) {
 		return false, err
 	}
 	dest := source
-	if item.Dest != "" {
-		dest = place{name: item.Dest}
+	if written := r.how.Dest(item); written != "" {
+		dest = place{name: written}
 	}
 	other, taken := r.sources[dest]
 	if taken && other.place != source {
-		return false, fmt.Errorf("%s is written from %s already (sign them into different directories)", item.Dest, other.path)
+		return false, fmt.Errorf("%s is written from %s already (sign them into different directories)", dest.name, other.path)
 	}
 	r.sources[dest] = origin{source, item.Path}
 	return taken, nil
@@ -234,10 +246,7 @@ func (r *signRun) report(result signfile.Result) {
 		report.Result = "skipped"
 	default:
 		r.signed++
-		report.Dest = result.Dest
-		if r.how.Detach {
-			report.Dest = result.Message()
-		}
+		report.Dest = r.how.Dest(result.Item)
 	}
 	if r.json && r.printed == nil {
 		r.printed = r.writeJSON(report)
@@ -253,8 +262,11 @@ func (r *signRun) end(interrupted bool) error {
 		if r.left > 0 {
 			left = fmt.Sprintf(", %d left as they were", r.left)
 		}
-		if r.left > 0 && r.outputDir == "" && !r.how.Detach && r.how.Existing != signfile.ReplaceSigned {
+		if r.left > 0 && r.how.OutputDir == "" && !r.how.Detach && r.how.Existing != signfile.ReplaceSigned {
 			left += " (--unsigned-only signs them)"
+		}
+		if r.links > 0 {
+			left += fmt.Sprintf(", %d links not followed", r.links)
 		}
 		r.say("%d signed, %d skipped, %d failed%s", r.signed, r.skipped, r.failed, left)
 	}

@@ -40,7 +40,7 @@ func stripModule(ctx context.Context, path string) error {
 		return err
 	}
 	defer module.Close()
-	return about(path, signfile.StripFile(ctx, module))
+	return about(path, signfile.StripModule(ctx, module))
 }
 
 func (p *program) extractCommand() *cli.Command {

@@ -62,19 +62,25 @@ func (p *program) verify(c *cli.Context) error {
 		p.warn("this kernel is built without CONFIG_MODULE_SIG: it looks at no module's signature")
 	}
 	run := p.newVerifyRun(c, usage == kernel.Module)
-	if err := run.collect(c.Args().Slice()); err != nil {
+	tree := signfile.Tree{FollowLinks: true} // as depmod and so modprobe do
+	defer tree.Close()
+	if err := run.collect(&tree, c.Args().Slice()); err != nil {
 		return err
 	}
-	return run.judge(c.Int("jobs"), func(path string) (*kernel.Verdict, error) { return verifyModule(path, judge) })
+	return run.judge(c.Int("jobs"), func(item signfile.Item) (*kernel.Verdict, error) { return verifyModule(item, judge) })
 }
 
-func verifyModule(path string, judge *kernel.Judge) (*kernel.Verdict, error) {
-	module, err := signfile.OpenModule(path)
+func verifyModule(item signfile.Item, judge *kernel.Judge) (*kernel.Verdict, error) {
+	module, err := item.Open()
 	if err != nil {
 		return nil, err
 	}
 	defer module.Close()
-	return judge.Module(module, module.Size)
+	verdict, err := judge.Module(module, module.Size())
+	if err == nil {
+		err = module.Check()
+	}
+	return verdict, err
 }
 
 // newJudge is the kernel that the flags describe.
@@ -150,7 +156,7 @@ type verifyRun struct {
 	*program
 	json, quiet bool
 	loads       bool // whether loading a module is the question
-	paths       []string
+	items       []signfile.Item
 	exit        int
 }
 
@@ -159,7 +165,7 @@ func (p *program) newVerifyRun(c *cli.Context, loads bool) *verifyRun {
 }
 
 // collect turns paths into modules. The error is one of printing.
-func (r *verifyRun) collect(paths []string) (err error) {
+func (r *verifyRun) collect(tree *signfile.Tree, paths []string) (err error) {
 	undecided := func(path string, reason error) {
 		if err == nil {
 			err = r.undecided(path, reason)
@@ -167,13 +173,13 @@ func (r *verifyRun) collect(paths []string) (err error) {
 	}
 	for _, path := range paths {
 		found := false
-		walkModules(path, nil, func(module, _ string, reason error) {
+		tree.Add(path, func(item signfile.Item, reason error) {
 			found = true
 			if reason != nil {
-				undecided(module, reason)
+				undecided(item.Path, reason)
 				return
 			}
-			r.paths = append(r.paths, module)
+			r.items = append(r.items, item)
 		})
 		if !found {
 			undecided(path, errors.New("no module in this directory"))
@@ -189,28 +195,28 @@ type answer struct {
 }
 
 // judge has every path judged, several at once, whatever becomes of the others.
-func (r *verifyRun) judge(jobs int, one func(path string) (*kernel.Verdict, error)) error {
-	answers := make([]chan answer, len(r.paths))
+func (r *verifyRun) judge(jobs int, one func(signfile.Item) (*kernel.Verdict, error)) error {
+	answers := make([]chan answer, len(r.items))
 	for i := range answers {
 		answers[i] = make(chan answer, 1)
 	}
 	todo := make(chan int)
-	for range min(jobs, len(r.paths)) {
+	for range min(jobs, len(r.items)) {
 		go func() {
 			for i := range todo {
-				verdict, err := one(r.paths[i])
+				verdict, err := one(r.items[i])
 				answers[i] <- answer{verdict, err}
 			}
 		}()
 	}
 	go func() {
 		defer close(todo)
-		for i := range r.paths {
+		for i := range r.items {
 			todo <- i
 		}
 	}()
-	for i, path := range r.paths {
-		if err := r.report(path, <-answers[i]); err != nil {
+	for i, item := range r.items {
+		if err := r.report(item.Path, <-answers[i]); err != nil {
 			return err
 		}
 	}

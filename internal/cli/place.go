@@ -1,0 +1,24 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"sign-file/internal/paths"
+)
+
+// place tells names in directories apart, whatever path leads there.
+type place struct {
+	device, inode uint64 // of the directory; 0 below --output-dir, where names alone do
+	name          string
+}
+
+func placeOf(path string) (place, error) {
+	var dir unix.Stat_t
+	if err := unix.Stat(paths.Dir(path), &dir); err != nil {
+		return place{}, &os.PathError{Op: "stat", Path: path, Err: err}
+	}
+	return place{dir.Dev, dir.Ino, filepath.Base(path)}, nil
+}

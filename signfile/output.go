@@ -1,0 +1,279 @@
+package signfile
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+
+	"sign-file/internal/atomicfile"
+)
+
+// Output says where a signed module goes.
+type Output struct {
+	// Dest is the file to write, through links too; empty, or the path that the
+	// module was opened by, means in place.
+	Dest string
+	// Message writes the PKCS#7 message to <module>.p7s too (sign-file -p).
+	Message bool
+	// Replace drops the signatures that the module has.
+	Replace bool
+}
+
+// Pending is what is written but not in its place yet. It ends with Commit or Discard.
+type Pending struct {
+	files  []*atomicfile.File
+	module *Module // which is held open as long, if it is not the caller's
+}
+
+// Commit puts the files in their places, all of them or none. What was replaced or
+// changed since it was opened is not replaced: then the error is ErrChanged.
+func (p *Pending) Commit() error {
+	defer p.Discard()
+	return atomicfile.CommitAll(p.files...)
+}
+
+// Discard drops the files. The error says that a temporary one stays behind.
+func (p *Pending) Discard() error {
+	var errs []error
+	for _, f := range p.files {
+		errs = append(errs, f.Discard())
+	}
+	if p.module != nil {
+		p.module.Close()
+		p.module = nil
+	}
+	return errors.Join(errs...)
+}
+
+// ErrChanged says that a file was replaced or changed while it was being worked on. It
+// is as somebody else left it.
+var ErrChanged = atomicfile.ErrChanged
+
+// behind returns what comes behind the content of a module, when the content's sum is
+// known.
+type behind func(sum []byte) (io.Reader, error)
+
+// job is a module on its way to one file.
+type job struct {
+	module *Module
+	target *atomicfile.Target
+	limit  int64 // how much of the content goes there
+	// newHash is what the content goes through; nil where nothing asks for its sum.
+	newHash func() hash.Hash
+	behind  behind
+}
+
+// prepare writes the new file: the content's first bytes, then what comes behind them,
+// compressed as the module was. The target is used up.
+func (j job) prepare(ctx context.Context) (*atomicfile.File, error) {
+	switch {
+	case j.module.Compressed() && j.target.Direct():
+		j.target.Close()
+		return nil, j.module.named(errDirect)
+	case j.module.Compressed():
+		return j.prepareCompressed(ctx)
+	case j.target.Direct():
+		return j.writeDirect(ctx)
+	}
+	return j.writeThrough(ctx)
+}
+
+// writeThrough reads the module once, through the hash and into the new file.
+func (j job) writeThrough(ctx context.Context) (*atomicfile.File, error) {
+	out, err := j.target.Create()
+	if err != nil {
+		return nil, err
+	}
+	if j.module.original.Sparse() {
+		out.Sparse()
+	}
+	ctx = unlessNamed(ctx, out)
+	sum, err := j.pour(ctx, out)
+	if err == nil {
+		err = j.append(ctx, sum, out)
+	}
+	if err != nil {
+		return nil, failed(err, out)
+	}
+	return out, nil
+}
+
+// unlessNamed: to ask ctx is to listen to signals, which costs a short run a twentieth
+// of its time. Where the file has no name yet, dying on the spot leaves nothing behind.
+func unlessNamed(ctx context.Context, out *atomicfile.File) context.Context {
+	if out.Named() {
+		return ctx
+	}
+	return context.WithoutCancel(ctx)
+}
+
+// writeDirect writes to what can't be taken back. So the signature is ready before the
+// first byte, and the content is read twice.
+func (j job) writeDirect(ctx context.Context) (*atomicfile.File, error) {
+	sum, err := j.pour(ctx)
+	if err != nil {
+		j.target.Close()
+		return nil, err
+	}
+	behind, err := j.behind(sum)
+	if err != nil {
+		j.target.Close()
+		return nil, err
+	}
+	out, err := j.target.Create()
+	if err != nil {
+		return nil, err
+	}
+	again, err := j.pour(ctx, out)
+	if err == nil && !bytes.Equal(again, sum) {
+		err = j.module.named(ErrChanged)
+	}
+	if err == nil {
+		_, err = pour(ctx, behind, bufferSize, out)
+	}
+	if err != nil {
+		return nil, failed(err, out)
+	}
+	return out, nil
+}
+
+// prepareCompressed changes the module's scratch file, which nobody else sees, and
+// compresses it into its place. A compressor may end with success and have written
+// anything: the module is there only once, so what it wrote is read back.
+func (j job) prepareCompressed(ctx context.Context) (*atomicfile.File, error) {
+	m := j.module
+	if err := j.changeScratch(ctx); err != nil {
+		j.target.Close()
+		return nil, err
+	}
+	out, err := j.target.Create()
+	if err != nil {
+		return nil, err
+	}
+	err = m.format.Compress(ctx, out, m.content)
+	if err == nil {
+		err = m.checkCompressed(ctx, out)
+	}
+	if err != nil {
+		return nil, failed(m.named(err), out)
+	}
+	return out, nil
+}
+
+func (j job) changeScratch(ctx context.Context) error {
+	m := j.module
+	sum, err := j.pour(ctx)
+	if err != nil {
+		return err
+	}
+	behind, err := j.behind(sum)
+	if err != nil {
+		return err
+	}
+	if err := m.content.Truncate(j.limit); err != nil {
+		return m.named(err)
+	}
+	if _, err := m.content.Seek(j.limit, io.SeekStart); err != nil {
+		return m.named(err)
+	}
+	size, err := pour(ctx, behind, bufferSize, m.content)
+	m.size = j.limit + size
+	return err
+}
+
+// checkCompressed holds what the compressor wrote against what it was given.
+func (m *Module) checkCompressed(ctx context.Context, out *atomicfile.File) error {
+	written := io.NewSectionReader(out, 0, 1<<62)
+	return m.format.Check(ctx, written, io.NewSectionReader(m, 0, m.size))
+}
+
+// pour reads the content through the hash and into every writer, and returns its sum.
+func (j job) pour(ctx context.Context, to ...io.Writer) ([]byte, error) {
+	if j.newHash == nil {
+		return nil, j.module.pour(ctx, j.limit, to...)
+	}
+	h := j.newHash()
+	if err := j.module.pour(ctx, j.limit, append([]io.Writer{h}, to...)...); err != nil {
+		return nil, err
+	}
+	return h.Sum(nil), nil
+}
+
+func (j job) append(ctx context.Context, sum []byte, out io.Writer) error {
+	behind, err := j.behind(sum)
+	if err != nil {
+		return err
+	}
+	_, err = pour(ctx, behind, bufferSize, out)
+	return err
+}
+
+var (
+	errDirect  = errors.New("a compressed module goes to a regular file only")
+	errOnePass = errors.New("not a regular file (only -d reads a module from a pipe)")
+)
+
+// target is where the module goes: in place, or the file that dest leads to.
+func (m *Module) target(dest string) (*atomicfile.Target, error) {
+	if !m.Regular() {
+		// sign-file reads a module twice, and so fails here as well.
+		return nil, m.named(errOnePass)
+	}
+	if dest == "" || dest == m.Path() {
+		return m.original.Target()
+	}
+	target, err := atomicfile.Follow(dest)
+	if err != nil {
+		return nil, err
+	}
+	if target.Direct() && target.Is(m.original) {
+		target.Close()
+		return m.original.Target() // /dev/stdout may be the module
+	}
+	m.hide(target)
+	return target, nil
+}
+
+// hide: what another user's link leads to may be a file that nobody else was meant to
+// see. A copy of it is as hidden.
+func (m *Module) hide(target *atomicfile.Target) {
+	if m.original.LinkedByOther() {
+		target.Hide(m.original)
+	}
+}
+
+// message is the path of the file that has the PKCS#7 message only.
+func (m *Module) message() string { return m.Path() + ".p7s" }
+
+// messageTarget is that file, next to the module. Nobody gave this name: a link there
+// is followed as sign-file does, but only one of the user's own.
+func (m *Module) messageTarget() (*atomicfile.Target, error) {
+	if m.Regular() {
+		return m.checkMessage(m.place.Sibling(m.place.Name() + ".p7s").FollowOwn())
+	}
+	place, err := atomicfile.At(m.message())
+	if err != nil {
+		return nil, err
+	}
+	return place.FollowOwn()
+}
+
+// checkMessage: a link that leads to the module itself would end with the module lost.
+func (m *Module) checkMessage(target *atomicfile.Target, err error) (*atomicfile.Target, error) {
+	if err == nil && target.Is(m.original) {
+		target.Close()
+		return nil, fmt.Errorf("%s: is the module itself, under another name", m.message())
+	}
+	return target, err
+}
+
+// failed drops a file after an error, and tells where a temporary one stays behind.
+func failed(err error, out *atomicfile.File) error {
+	if left := out.Discard(); left != nil {
+		return fmt.Errorf("%w (and %w)", err, left)
+	}
+	return err
+}

@@ -1,0 +1,207 @@
+package signfile
+
+import (
+	"bytes"
+	"context"
+	"io"
+
+	"sign-file/internal/atomicfile"
+	modsig "sign-file/module_signature"
+)
+
+// SignFile signs the module that a path leads to. Each file is replaced whole, at the
+// end; on an error all are as they were.
+func (s *Signer) SignFile(ctx context.Context, path string, out Output) error {
+	module, err := OpenModule(path)
+	if err != nil {
+		return err
+	}
+	defer module.Close()
+	return s.SignModule(ctx, module, out)
+}
+
+// SignModule signs an open module, which is used up: see SignFile.
+func (s *Signer) SignModule(ctx context.Context, m *Module, out Output) error {
+	target, err := m.target(out.Dest)
+	if err != nil {
+		return err
+	}
+	pending, err := s.prepare(ctx, m, target, out)
+	if err != nil {
+		return err
+	}
+	if len(pending.files) > 1 {
+		// Dying between two renames would leave one file new, one old, and a
+		// temporary name: whoever can cancel ctx is asked now, and then waits.
+		if err := ctx.Err(); err != nil {
+			pending.Discard()
+			return err
+		}
+	}
+	return pending.Commit()
+}
+
+// prepare signs a module into its target, which is used up.
+func (s *Signer) prepare(ctx context.Context, m *Module, target *atomicfile.Target, out Output) (*Pending, error) {
+	limit, err := m.limitOf(out.Replace)
+	if err != nil {
+		target.Close()
+		return nil, err
+	}
+	pending := &Pending{}
+	sign := func(sum []byte) (io.Reader, error) {
+		der, err := s.Message(sum)
+		if err != nil {
+			return nil, m.named(err)
+		}
+		if out.Message {
+			if err := pending.addMessage(m, target, der); err != nil {
+				return nil, err
+			}
+		}
+		block, err := Append(der)
+		return bytes.NewReader(block), err
+	}
+	file, err := job{module: m, target: target, limit: limit, newHash: s.newHash, behind: sign}.prepare(ctx)
+	if err != nil {
+		pending.Discard()
+		return nil, err
+	}
+	pending.files = append(pending.files, file)
+	return pending, nil
+}
+
+// limitOf is how much of the module a new signature covers.
+func (m *Module) limitOf(replace bool) (int64, error) {
+	if replace {
+		return m.contentSize()
+	}
+	return m.all(), nil
+}
+
+// addMessage prepares <module>.p7s too, unless the signed module goes there: sign-file
+// writes that one last.
+func (p *Pending) addMessage(m *Module, signed *atomicfile.Target, message []byte) error {
+	target, err := m.messageTarget()
+	if err != nil {
+		return err
+	}
+	if target.SamePlace(signed) {
+		target.Close()
+		return nil
+	}
+	file, err := target.CreateWith(message)
+	if err == nil {
+		p.files = append(p.files, file)
+	}
+	return err
+}
+
+func (m *Module) prepareMessage(message []byte) (*atomicfile.File, error) {
+	target, err := m.messageTarget()
+	if err != nil {
+		return nil, err
+	}
+	return target.CreateWith(message)
+}
+
+// DetachModule signs an open module and writes the PKCS#7 message to <module>.p7s.
+func (s *Signer) DetachModule(ctx context.Context, m *Module) error {
+	message, err := s.messageOf(ctx, m, false)
+	if err != nil {
+		return err
+	}
+	file, err := m.prepareMessage(message)
+	if err != nil {
+		return err
+	}
+	return file.Commit()
+}
+
+func (s *Signer) messageOf(ctx context.Context, m *Module, replace bool) ([]byte, error) {
+	limit, err := m.limitOf(replace)
+	if err != nil {
+		return nil, err
+	}
+	sum, err := job{module: m, limit: limit, newHash: s.newHash}.pour(ctx)
+	if err != nil {
+		return nil, m.named(err)
+	}
+	message, err := s.Message(sum)
+	if err != nil {
+		return nil, m.named(err)
+	}
+	return message, nil
+}
+
+// DetachBlock signs an open module and writes the message with its trailer to dest:
+// what kmodsign -D does.
+func (s *Signer) DetachBlock(ctx context.Context, m *Module, dest string) error {
+	message, err := s.messageOf(ctx, m, false)
+	if err != nil {
+		return err
+	}
+	block, err := Append(message)
+	if err != nil {
+		return err
+	}
+	return atomicfile.WriteFile(dest, block)
+}
+
+// AttachModule appends a finished PKCS#7 message and its trailer to a copy of the
+// module at dest, or in place. As in sign-file -s, the message may be any bytes.
+func AttachModule(ctx context.Context, m *Module, dest string, message io.Reader) error {
+	target, err := m.target(dest)
+	if err != nil {
+		return err
+	}
+	attach := func([]byte) (io.Reader, error) {
+		return &withTrailer{message: message}, nil
+	}
+	return job{module: m, target: target, limit: m.all(), behind: attach}.commit(ctx)
+}
+
+func (j job) commit(ctx context.Context) error {
+	file, err := j.prepare(ctx)
+	if err != nil {
+		return err
+	}
+	return file.Commit()
+}
+
+// withTrailer reads a message and then the trailer that tells its length.
+type withTrailer struct {
+	message io.Reader
+	size    int64
+	trailer io.Reader // once the message has ended
+}
+
+func (w *withTrailer) Read(b []byte) (int, error) {
+	if w.trailer != nil {
+		return w.trailer.Read(b)
+	}
+	n, err := w.message.Read(b)
+	w.size += int64(n)
+	if err != io.EOF {
+		return n, err
+	}
+	trailer, err := modsig.Trailer(w.size)
+	w.trailer = bytes.NewReader(trailer)
+	return n, err
+}
+
+// StripModule takes the outermost signature off an open module, in place. The error is
+// modsig.ErrUnsigned where there is none, and another where the trailer can't be
+// trusted to tell where the content ends.
+func StripModule(ctx context.Context, m *Module) error {
+	layout, err := m.Find()
+	if err != nil {
+		return err
+	}
+	target, err := m.target("")
+	if err != nil {
+		return err
+	}
+	nothing := func([]byte) (io.Reader, error) { return bytes.NewReader(nil), nil }
+	return job{module: m, target: target, limit: layout.ContentSize, behind: nothing}.commit(ctx)
+}
