@@ -93,7 +93,7 @@ func (j job) writeThrough(ctx context.Context) (*atomicfile.File, error) {
 	ctx = unlessNamed(ctx, out)
 	sum, err := j.pour(ctx, out)
 	if err == nil {
-		err = j.append(ctx, sum, out)
+		err = j.append(sum, out)
 	}
 	if err != nil {
 		return nil, failed(err, out)
@@ -132,7 +132,7 @@ func (j job) writeDirect(ctx context.Context) (*atomicfile.File, error) {
 		err = j.module.named(ErrChanged)
 	}
 	if err == nil {
-		_, err = pour(ctx, behind, bufferSize, out)
+		_, err = io.Copy(out, behind)
 	}
 	if err != nil {
 		return nil, failed(err, out)
@@ -179,7 +179,7 @@ func (j job) changeScratch(ctx context.Context) error {
 	if _, err := m.content.Seek(j.limit, io.SeekStart); err != nil {
 		return m.named(err)
 	}
-	size, err := pour(ctx, behind, bufferSize, m.content)
+	size, err := io.Copy(m.content, behind)
 	m.size = j.limit + size
 	return err
 }
@@ -202,12 +202,12 @@ func (j job) pour(ctx context.Context, to ...io.Writer) ([]byte, error) {
 	return h.Sum(nil), nil
 }
 
-func (j job) append(ctx context.Context, sum []byte, out io.Writer) error {
+func (j job) append(sum []byte, out io.Writer) error {
 	behind, err := j.behind(sum)
 	if err != nil {
 		return err
 	}
-	_, err = pour(ctx, behind, bufferSize, out)
+	_, err = io.Copy(out, behind)
 	return err
 }
 

@@ -83,6 +83,9 @@ func pour(ctx context.Context, src io.Reader, size int, to ...io.Writer) (int64,
 		}
 		n, err := src.Read(buf)
 		for _, w := range to {
+			if n == 0 {
+				break // a file would be asked all the same
+			}
 			if _, err := w.Write(buf[:n]); err != nil {
 				return total, err
 			}
