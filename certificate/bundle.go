@@ -1,9 +1,12 @@
 package certificate
 
 import (
+	"bytes"
 	"encoding/asn1"
 	"errors"
+	"fmt"
 
+	"go.mozilla.org/pkcs7"
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
@@ -11,17 +14,32 @@ import (
 // bundleTypes are the PEM labels of files with several certificates.
 var bundleTypes = []string{"CERTIFICATE", "X509 CERTIFICATE", "PKCS7", "CMS"}
 
-var oidSignedData = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 2}
+// signedDataOID is id-signedData (RFC 5652, section 5.1), with its header.
+var signedDataOID = []byte("\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02")
+
+// isBundle reports whether the file is a ContentInfo with a SignedData in it, in DER
+// or BER.
+func isBundle(file []byte) bool {
+	if len(file) < 2 || file[0] != 0x30 {
+		return false
+	}
+	header := 2
+	if file[1] > 0x80 {
+		header += int(file[1] & 0x7f)
+	}
+	return len(file) > header && bytes.HasPrefix(file[header:], signedDataOID)
+}
 
 // parseAll reads a PKCS#7 bundle, or certificates one after another. What follows
 // the first and begins otherwise is ignored, as Parse does.
 func parseAll(der []byte) ([]*Certificate, error) {
-	if list, ok := bundle(der); ok {
-		der = list
-		if len(der) == 0 {
-			return nil, errors.New("no certificate in this PKCS#7 bundle")
-		}
+	if isBundle(der) {
+		return parseBundle(der)
 	}
+	return parseList(der)
+}
+
+func parseList(der []byte) ([]*Certificate, error) {
 	var all []*Certificate
 	for len(all) == 0 || isDER(der) {
 		c, err := Parse(der)
@@ -34,15 +52,43 @@ func parseAll(der []byte) ([]*Certificate, error) {
 	return all, nil
 }
 
-// bundle returns the certificates of a SignedData (RFC 5652, section 5.1), such as
+// parseOnly reads a PKCS#7 bundle that has only one certificate.
+func parseOnly(bundle []byte) (*Certificate, error) {
+	all, err := parseBundle(bundle)
+	if err != nil {
+		return nil, err
+	}
+	if len(all) > 1 {
+		return nil, fmt.Errorf("a PKCS#7 bundle of %d certificates, not one certificate (openssl pkcs7 -print_certs separates them)", len(all))
+	}
+	return all[0], nil
+}
+
+// parseBundle reads the certificates of a PKCS#7 bundle. DER is parsed here: package
+// pkcs7 refuses a bundle because of one certificate that crypto/x509 does not take. It
+// gets the BER that OpenSSL writes as a stream (openssl cms -stream).
+func parseBundle(file []byte) ([]*Certificate, error) {
+	list, ok := derBundle(file)
+	if !ok {
+		var err error
+		if list, err = berBundle(file); err != nil {
+			return nil, fmt.Errorf("PKCS#7 bundle in BER: %w", err)
+		}
+	}
+	if len(list) == 0 {
+		return nil, errors.New("no certificate in this PKCS#7 bundle")
+	}
+	return parseList(list)
+}
+
+// derBundle returns the certificates of a SignedData (RFC 5652, section 5.1), such as
 // openssl crl2pkcs7 makes: without signers.
-func bundle(der []byte) (certificates []byte, ok bool) {
+func derBundle(der []byte) (certificates []byte, ok bool) {
 	input := cryptobyte.String(der)
 	var info, explicit, body, list cryptobyte.String
 	var contentType asn1.ObjectIdentifier
 	tag0 := cbasn1.Tag(0).ContextSpecific().Constructed()
 	if !input.ReadASN1(&info, cbasn1.SEQUENCE) || !info.ReadASN1ObjectIdentifier(&contentType) ||
-		!contentType.Equal(oidSignedData) ||
 		!info.ReadASN1(&explicit, tag0) || !explicit.ReadASN1(&body, cbasn1.SEQUENCE) {
 		return nil, false
 	}
@@ -53,4 +99,99 @@ func bundle(der []byte) (certificates []byte, ok bool) {
 		return nil, false
 	}
 	return list, true
+}
+
+// berBundle returns the certificates of a SignedData in BER, one after another in DER.
+func berBundle(ber []byte) (certificates []byte, err error) {
+	if err := checkBER(ber); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if fault := recover(); fault != nil {
+			err = fmt.Errorf("package pkcs7: %v", fault)
+		}
+	}()
+	message, err := pkcs7.Parse(ber)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range message.Certificates {
+		certificates = append(certificates, c.Raw...)
+	}
+	return certificates, nil
+}
+
+// Limits of what package pkcs7 is given.
+const (
+	maxBER     = 1 << 20 // bytes; it makes some 100 bytes of each element
+	maxNesting = 32      // it recurses, and copies what is inside at each level
+	maxOpen    = 1000    // elements of indefinite-length values; after each it searches the rest for the end
+)
+
+// checkBER refuses what package pkcs7 needs more than linear time or memory for. The
+// worst is an element that ends after the one around it: pkcs7 reads what follows
+// twice, at every level again.
+func checkBER(ber []byte) error {
+	if len(ber) > maxBER {
+		return fmt.Errorf("longer than %d bytes", maxBER)
+	}
+	open := 0
+	_, err := skipBER(ber, maxNesting, &open)
+	return err
+}
+
+// skipBER returns what follows the first element. open counts the elements of
+// indefinite-length values.
+func skipBER(ber []byte, nesting int, open *int) (rest []byte, err error) {
+	errMalformed := errors.New("malformed")
+	switch {
+	case nesting == 0:
+		return nil, fmt.Errorf("nested deeper than %d levels", maxNesting)
+	case len(ber) < 2 || ber[0]&0x1f == 0x1f: // a tag of several bytes: PKCS#7 has none
+		return nil, errMalformed
+	}
+	constructed, length, rest := ber[0]&0x20 != 0, int(ber[1]), ber[2:]
+	if length == 0x80 {
+		if !constructed {
+			return nil, errMalformed
+		}
+		return skipOpen(rest, nesting, open)
+	}
+	if length > 0x80 {
+		size := length & 0x7f
+		if size > 4 || size > len(rest) {
+			return nil, errMalformed
+		}
+		length = 0
+		for _, b := range rest[:size] {
+			length = length<<8 | int(b)
+		}
+		rest = rest[size:]
+	}
+	if length > len(rest) {
+		return nil, errMalformed
+	}
+	content, rest := rest[:length], rest[length:]
+	for constructed && len(content) > 0 {
+		if content, err = skipBER(content, nesting-1, open); err != nil {
+			return nil, err
+		}
+	}
+	return rest, nil
+}
+
+// skipOpen returns what follows a value of indefinite length: at least one element,
+// as package pkcs7 wants it, and two zero bytes.
+func skipOpen(content []byte, nesting int, open *int) (rest []byte, err error) {
+	for {
+		if *open++; *open > maxOpen {
+			return nil, fmt.Errorf("more than %d elements of indefinite-length values", maxOpen)
+		}
+		if content, err = skipBER(content, nesting-1, open); err != nil {
+			return nil, err
+		}
+		if rest, ok := bytes.CutPrefix(content, []byte{0, 0}); ok {
+			return rest, nil
+		}
+	}
 }

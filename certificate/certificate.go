@@ -38,22 +38,28 @@ type Certificate struct {
 var oidSubjectKeyID = asn1.ObjectIdentifier{2, 5, 29, 14}
 
 // Read takes the first certificate of a file as sign-file does: DER if the file
-// starts with a SEQUENCE in long form, PEM otherwise. What follows is ignored.
+// starts with a SEQUENCE in long form, PEM otherwise. What follows is ignored. Unlike
+// sign-file it takes a PKCS#7 bundle of one certificate, in DER, BER or PEM.
 func Read(file []byte) (*Certificate, error) {
+	if isBundle(file) {
+		return parseOnly(file)
+	}
 	if isDER(file) {
 		return Parse(file)
 	}
-	block, _ := nextPEM(file, "CERTIFICATE", "X509 CERTIFICATE")
-	if block == nil {
-		return nil, errors.New("no certificate in it (want PEM \"CERTIFICATE\" or DER)")
+	if block, _ := nextPEM(file, "CERTIFICATE", "X509 CERTIFICATE"); block != nil {
+		return Parse(block)
 	}
-	return Parse(block)
+	if block, _ := nextPEM(file, bundleTypes...); block != nil {
+		return parseOnly(block)
+	}
+	return nil, errors.New("no certificate in it (want PEM \"CERTIFICATE\" or DER)")
 }
 
 // ReadAll takes every certificate of a file: PEM, also with PKCS#7 bundles in it,
 // or in DER a bundle or certificates one after another.
 func ReadAll(file []byte) ([]*Certificate, error) {
-	if isDER(file) {
+	if isDER(file) || isBundle(file) {
 		return parseAll(file)
 	}
 	var all []*Certificate
