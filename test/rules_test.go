@@ -18,7 +18,7 @@ type rule struct {
 }
 
 // rules is every deliberate difference from sign-file, the first that fits counting.
-// README has the same list for users.
+// docs/differences.md has the same list for users.
 var rules = []rule{
 	{"second face", "a subcommand, --help or --version as the first word was a usage error",
 		func(c *comparison, d difference) bool {
@@ -71,15 +71,19 @@ var rules = []rule{
 				return info != nil && c.linkOf(d.path, info) && (c.untouched(d.path) || d.what == "inode")
 			})
 		}},
-	{"DER keys", "keys are read as PEM alone",
+	{"DER keys", "keys are read only as PEM",
 		func(c *comparison, d difference) bool {
 			return strings.HasSuffix(c.key(), ".der") && c.onlyOursWorks()
+		}},
+	{"bundles", "<x509> is one certificate and no PKCS#7 bundle of one",
+		func(c *comparison, d difference) bool {
+			return strings.HasSuffix(c.cert(), ".p7b") && c.onlyOursWorks()
 		}},
 	{"kinds of keys", "the kernel can verify none of these; RSA-PSS is even labelled as something else",
 		func(c *comparison, d difference) bool {
 			return slices.Contains([]string{"rsa-pss", "dsa"}, c.kind()) && c.onlyOursFails(d)
 		}},
-	{"curves", "the kernel knows NIST's curves alone, and so does Go",
+	{"curves", "the kernel knows only NIST's curves, and so does Go",
 		func(c *comparison, d difference) bool {
 			return slices.Contains([]string{"secp256k1", "brainpoolP256r1"}, c.kind()) && c.onlyOursFails(d)
 		}},

@@ -26,7 +26,11 @@ func verifyMessage(t *testing.T, message, content []byte, certificate, hash stri
 	p7s, module, pem := filepath.Join(dir, "m.p7s"), filepath.Join(dir, "m"), filepath.Join(dir, "c.pem")
 	writeFile(t, p7s, string(message), 0o600)
 	writeFile(t, module, string(content), 0o600)
-	if out, err := run(t, nil, "openssl", "x509", "-in", certificate, "-out", pem); err != nil {
+	read := []string{"x509"}
+	if strings.HasSuffix(certificate, ".p7b") {
+		read = []string{"pkcs7", "-print_certs"}
+	}
+	if out, err := run(t, nil, "openssl", append(read, "-in", certificate, "-out", pem)...); err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}
 	if strings.Contains(hash, "sm3") || hash == "1.2.156.10197.1.401" {
