@@ -40,7 +40,7 @@ func newTree(t *testing.T, n int) moduleTree {
 	t.Helper()
 	modules, err := corpus.Find()
 	if err != nil {
-		testenv.Missing(t, err.Error())
+		testenv.Missing(t, "a tree of Debian's kernel modules (test/modules.sh fetches it)")
 	}
 	dir := t.TempDir()
 	names, err := modules.Copy(dir, n)

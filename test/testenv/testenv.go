@@ -12,9 +12,51 @@ import (
 	"testing"
 )
 
-// Missing ends the test because what it needs is not on this machine.
+// packages has the Debian package of each judge. .ci/packages lists them all.
+var packages = map[string]string{
+	"bpftool":            "bpftool",
+	"chattr":             "e2fsprogs",
+	"debugfs":            "e2fsprogs",
+	"depmod":             "kmod",
+	"dkms":               "dkms",
+	"gcc":                "gcc",
+	"getfacl":            "acl",
+	"getfattr":           "attr",
+	"kmod":               "kmod",
+	"ldd":                "libc-bin",
+	"libsofthsm2.so":     "softhsm2",
+	"losetup":            "mount",
+	"make":               "make",
+	"mkfs.ext3":          "e2fsprogs",
+	"mkfs.ext4":          "e2fsprogs",
+	"modinfo":            "kmod",
+	"mount":              "mount",
+	"openssl":            "openssl",
+	"p11-kit":            "p11-kit",
+	"pkcs11-tool":        "opensc",
+	"prlimit":            "util-linux",
+	"qemu-system-x86_64": "qemu-system-x86",
+	"setfacl":            "acl",
+	"setfattr":           "attr",
+	"setpriv":            "util-linux",
+	"softhsm2-util":      "softhsm2",
+	"strace":             "strace",
+	"time":               "time",
+	"umount":             "mount",
+	"unshare":            "util-linux",
+	"xxd":                "xxd",
+	"xz":                 "xz-utils",
+	"zstd":               "zstd",
+}
+
+// Missing ends the test because what it needs is not on this machine: a judge's name,
+// or a phrase that names its Debian package as "(package NAME)" or the script that
+// makes it. test/run collects these reasons.
 func Missing(t testing.TB, what string) {
 	t.Helper()
+	if name := packages[what]; name != "" {
+		what += " (package " + name + ")"
+	}
 	if os.Getenv("CI") == "true" {
 		t.Fatalf("%s is missing, and CI must have it", what)
 	}
@@ -52,6 +94,8 @@ func SignFile(t testing.TB) string {
 // newerTools is the variable that names the folder bin which tools/debian-tools made.
 const newerTools = "SIGN_FILE_NEWER_TOOLS"
 
+const howToGetNewerTools = "tools/debian-tools DIR trixie,trixie-backports fetches it, and then " + newerTools + "=DIR/bin"
+
 // NewOpenSSL returns the path of an openssl that knows ML-DSA: 3.5 or later. Not
 // every Debian has one: even CI fails without it only if the variable promises one.
 func NewOpenSSL(t testing.TB) string {
@@ -61,7 +105,7 @@ func NewOpenSSL(t testing.TB) string {
 	}
 	path := Tool(t, "openssl")
 	if exec.Command(path, "genpkey", "-algorithm", "ML-DSA-44", "-out", os.DevNull).Run() != nil {
-		t.Skipf("OpenSSL 3.5 or later is missing (%s names a folder with one)", newerTools)
+		t.Skipf("OpenSSL 3.5 or later is missing: %s", howToGetNewerTools)
 	}
 	return path
 }
@@ -72,7 +116,7 @@ func NewSignFile(t testing.TB) string {
 	t.Helper()
 	dir := os.Getenv(newerTools)
 	if dir == "" {
-		t.Skipf("a sign-file that knows ML-DSA is missing (%s names a folder with one)", newerTools)
+		t.Skipf("a sign-file that knows ML-DSA is missing: %s", howToGetNewerTools)
 	}
 	return promised(t, dir, "sign-file")
 }

@@ -39,7 +39,7 @@ type Kernel struct {
 func Wanted(t testing.TB) {
 	t.Helper()
 	if os.Getenv("SIGN_FILE_TEST_KERNEL") == "" {
-		t.Skip("SIGN_FILE_TEST_KERNEL is not set: booting kernels takes minutes")
+		t.Skip("boots kernels, which takes minutes: make test-kernel")
 	}
 }
 
