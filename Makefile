@@ -8,8 +8,9 @@ GO      ?= go
 PREFIX  ?= /usr/local
 DESTDIR ?=
 TAGS    := urfave_cli_no_docs,netgo,osusergo
+SCRIPTS := try.sh .ci/run $(wildcard tools/* test/*.sh test/kernel/*.sh)
 
-.PHONY: build static test test-tree test-kernel race lint fuzz bench install clean
+.PHONY: build static check test test-tree test-kernel race lint vuln bpf fuzz bench install clean
 
 build:
 	$(GO) build -trimpath -tags $(TAGS) -ldflags '-s -w' -o sign-file .
@@ -18,10 +19,16 @@ build:
 static:
 	CGO_ENABLED=0 $(MAKE) build
 
-# Every test. What a missing tool would judge is skipped, or fails if CI=true.
+# Before each commit, some seconds: lint, and the tests beside the code. Left out is
+# only package test, which runs the built program for a minute.
+check: lint
+	$(GO) run ./test/run -tags $(TAGS) $$($(GO) list ./... | grep -v '/test$$')
+
+# Every test. What a missing tool would judge is skipped and listed at the end, with the
+# package to install for it, or fails if CI=true.
 test:
-	$(GO) vet ./...
-	$(GO) test -tags $(TAGS) ./...
+	$(GO) vet -tags $(TAGS) ./...
+	$(GO) run ./test/run -tags $(TAGS) ./...
 
 # A whole kernel's modules, some 4,000, against the real sign-file.
 TREE ?= all
@@ -41,10 +48,24 @@ test-kernel:
 race:
 	CGO_ENABLED=1 $(GO) test -race -tags $(TAGS) ./...
 
+# staticcheck.conf says which of its checks are on.
 lint:
-	test -z "$$(gofmt -l .)"
-	$(GO) vet ./...
-	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+	@test -z "$$(gofmt -l .)" || { echo 'not formatted as gofmt does it:'; gofmt -l .; exit 1; } >&2
+	$(GO) vet -tags $(TAGS) ./...
+	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 -tags $(TAGS) ./...
+	@if command -v shellcheck >/dev/null || [ "$$CI" = true ]; then \
+	  echo shellcheck $(SCRIPTS) && shellcheck -x $(SCRIPTS); \
+	else \
+	  echo 'not checked for lack of shellcheck (package shellcheck): $(SCRIPTS)'; \
+	fi
+
+# Known vulnerabilities in what the program calls, its modules' and Go's own.
+vuln:
+	tools/vulncheck -tags $(TAGS) ./...
+
+# The BPF objects that are committed are what clang makes of their sources.
+bpf:
+	tools/check-bpf
 
 # Each fuzz target for FUZZTIME, in runs and not in seconds: Go before 1.27 may report
 # the end of a time as "context deadline exceeded", a failure (go.dev/issue/75804).

@@ -17,7 +17,7 @@ import (
 // element: struct sign_file_gate_entry.
 const HeaderSize = 16
 
-// ErrNoValue: nothing is published under the key.
+// ErrNoValue says that nothing is published under the key.
 var ErrNoValue = errors.New("no value")
 
 // Map is a protected map, open for reading.
