@@ -103,6 +103,7 @@ func TestKbuild(t *testing.T) {
 // buildModules builds the modules and returns their folder.
 func buildModules(t *testing.T) string {
 	t.Helper()
+	testenv.Tool(t, "gcc")
 	tree := headersTree(t, program(t), keyPair{})
 	dir := t.TempDir()
 	writeModules(t, dir, modules...)

@@ -19,6 +19,7 @@ func TestRefusedKeys(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			testenv.Tool(t, "openssl")
 			w := newWorkshop(t, t.TempDir(), 5000)
 			key, cert := w.path("a.key"), w.path("a.pem")
 			mustRun(t, nil, "sh", "-c", "openssl genpkey -algorithm "+generate+" >"+key)

@@ -560,6 +560,7 @@ func TestSignTreeWithOddFiles(t *testing.T) {
 // done something else, and returns it as an operand.
 func commandKey(t *testing.T, path, first string, pair keyPair) string {
 	t.Helper()
+	testenv.Tool(t, "openssl")
 	writeFile(t, path, fmt.Sprintf(`#!/bin/sh
 %s
 perl -ne 'print pack "H*", (split)[1]' | exec openssl pkeyutl -sign -inkey %s -pkeyopt digest:sha256

@@ -15,6 +15,7 @@ import (
 // packages has the Debian package of each judge. .ci/packages lists them all.
 var packages = map[string]string{
 	"bpftool":            "bpftool",
+	"bzip2":              "bzip2",
 	"chattr":             "e2fsprogs",
 	"debugfs":            "e2fsprogs",
 	"depmod":             "kmod",
@@ -26,6 +27,7 @@ var packages = map[string]string{
 	"ldd":                "libc-bin",
 	"libsofthsm2.so":     "softhsm2",
 	"losetup":            "mount",
+	"lz4":                "lz4",
 	"make":               "make",
 	"mkfs.ext3":          "e2fsprogs",
 	"mkfs.ext4":          "e2fsprogs",
