@@ -4,7 +4,7 @@
 # the program needs no C: make static. urfave_cli_no_docs leaves out a Markdown
 # renderer whose start-up would cost every run 0.4 ms.
 
-GO      ?= go
+export GO ?= go
 PREFIX  ?= /usr/local
 DESTDIR ?=
 TAGS    := urfave_cli_no_docs,netgo,osusergo
