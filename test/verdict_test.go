@@ -96,14 +96,14 @@ func TestVerifyTree(t *testing.T) {
 	}
 }
 
-// TestVerifyJSON: the fields are those that the README names.
+// TestVerifyJSON: the fields are those that the documentation names.
 func TestVerifyJSON(t *testing.T) {
-	readme, err := os.ReadFile("../README.md")
+	page, err := os.ReadFile("../docs/commands.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, table, _ := strings.Cut(string(readme), "`--json`, of `verify`")
-	table, _, _ = strings.Cut(table, "`inspect --json`")
+	_, table, _ := strings.Cut(string(page), "Each object of `--json`, for `verify`")
+	table, _, _ = strings.Cut(table, "\n## ")
 	trusted := "--trusted=" + keys + "/rsa2048.pem"
 	out, _ := verify(t, trusted, "--json", golden+"/hello-rsa2048-sha256.ko", "../testdata/hello.ko", filepath.Join(t.TempDir(), "missing.ko"))
 	enforced, _ := verify(t, trusted, "--json", "--enforce", golden+"/hello-rsa4096-sha512.ko")
@@ -116,7 +116,7 @@ func TestVerifyJSON(t *testing.T) {
 		objects = append(objects, object)
 		for _, field := range slices.Sorted(maps.Keys(object)) {
 			if !strings.Contains(table, "`"+field+"`") {
-				t.Errorf("the README's table lacks %s", field)
+				t.Errorf("the table in docs/commands.md lacks %s", field)
 			}
 		}
 	}

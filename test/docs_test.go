@@ -1,0 +1,49 @@
+package test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestDocumentedFlags: docs/ has every flag that a command's --help lists.
+func TestDocumentedFlags(t *testing.T) {
+	var docs strings.Builder
+	pages, _ := filepath.Glob("../docs/*.md")
+	for _, page := range pages {
+		docs.Write(readFile(t, page))
+	}
+	flag := regexp.MustCompile(`(?m)^   (--?[a-z0-9-]+)(?: [A-Za-z]+)?(?:, (--?[a-z]+))?`)
+	for _, command := range []string{
+		"sign", "verify", "inspect", "strip", "extract", "digest", "attach", "keygen",
+		"map sign", "map wrap", "map attach", "map verify", "map inspect", "map size", "map extract",
+		"map gate create", "map gate load", "map gate list", "map gate show", "map gate remove",
+	} {
+		_, options, found := strings.Cut(mustRun(t, nil, program(t), append(strings.Fields(command), "--help")...), "OPTIONS:")
+		flags := flag.FindAllStringSubmatch(options, -1)
+		if !found || len(flags) == 0 {
+			t.Errorf("%s --help lists no flags", command)
+		}
+		for _, m := range flags {
+			if m[1] != "--help" && !regexp.MustCompile("[`\\[ |]"+m[1]+"[]`| \\\\]").MatchString(docs.String()) {
+				t.Errorf("docs/ lacks %s of %s", m[1], command)
+			}
+		}
+	}
+}
+
+// TestLinks: what the documents link to is there.
+func TestLinks(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+	pages, _ := filepath.Glob("../docs/*.md")
+	roots, _ := filepath.Glob("../*.md")
+	for _, page := range append(pages, roots...) {
+		for _, m := range link.FindAllSubmatch(readFile(t, page), -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(page), string(m[1]))); err != nil {
+				t.Errorf("%s: %v", page, err)
+			}
+		}
+	}
+}
