@@ -34,6 +34,14 @@ func TestDocumentedFlags(t *testing.T) {
 	}
 }
 
+// TestGoVersion: README asks for the Go that go.mod asks for.
+func TestGoVersion(t *testing.T) {
+	version := regexp.MustCompile(`(?m)^go (1\.\d+)`).FindSubmatch(readFile(t, "../go.mod"))
+	if version == nil || !strings.Contains(string(readFile(t, "../README.md")), "needs Go "+string(version[1])) {
+		t.Errorf("README does not say that the program needs Go %s", version)
+	}
+}
+
 // TestLinks: what the documents link to is there.
 func TestLinks(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
