@@ -28,7 +28,7 @@ func packed(t testing.TB, command string) []byte {
 
 func hello(t testing.TB) []byte {
 	t.Helper()
-	module, err := os.ReadFile("../testdata/hello.ko")
+	module, err := os.ReadFile("../../testdata/hello.ko")
 	if err != nil {
 		t.Fatal(err)
 	}
