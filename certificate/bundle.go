@@ -72,7 +72,7 @@ func parseBundle(file []byte) ([]*Certificate, error) {
 	if !ok {
 		var err error
 		if list, err = berBundle(file); err != nil {
-			return nil, fmt.Errorf("PKCS#7 bundle in BER: %w", err)
+			return nil, fmt.Errorf("PKCS#7 bundle: %w", err)
 		}
 	}
 	if len(list) == 0 {
@@ -128,6 +128,8 @@ const (
 	maxOpen    = 1000    // elements of indefinite-length values; after each it searches the rest for the end
 )
 
+var errMalformed = errors.New("malformed")
+
 // checkBER refuses what package pkcs7 needs more than linear time or memory for. The
 // worst is an element that ends after the one around it: pkcs7 reads what follows
 // twice, at every level again.
@@ -143,7 +145,6 @@ func checkBER(ber []byte) error {
 // skipBER returns what follows the first element. open counts the elements of
 // indefinite-length values.
 func skipBER(ber []byte, nesting int, open *int) (rest []byte, err error) {
-	errMalformed := errors.New("malformed")
 	switch {
 	case nesting == 0:
 		return nil, fmt.Errorf("nested deeper than %d levels", maxNesting)
