@@ -11,12 +11,13 @@
 # for which it takes a C compiler: make.
 set -eu
 cd "$(dirname "$0")"
+echo 'Writes ./sign-file and ./try, and into your caches what has to be downloaded: at most 190 MB, nothing the second time.'
 go=$(tools/need-go)
 
 say() { printf '\n\033[1m$ %s\033[0m\n' "$*"; "$@"; }
 [ -t 1 ] || say() { printf '\n$ %s\n' "$*"; "$@"; }
 
-echo 'Building ./sign-file, without PKCS#11 tokens (make builds it with them):'
+echo 'Builds ./sign-file, without PKCS#11 tokens (make builds it with them):'
 export CGO_ENABLED=0
 say "$go" build -trimpath -tags urfave_cli_no_docs -o sign-file . || {
 	echo "$0: the build failed: the reason is above. Go fetches the modules of go.mod from where GOPROXY says ($("$go" env GOPROXY))." >&2

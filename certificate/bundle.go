@@ -169,7 +169,7 @@ func skipBER(ber []byte, nesting int, open *int) (rest []byte, err error) {
 		}
 		rest = rest[size:]
 	}
-	if length > len(rest) {
+	if length < 0 || length > len(rest) { // below 0 where an int has 32 bits
 		return nil, errMalformed
 	}
 	content, rest := rest[:length], rest[length:]
