@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"syscall"
 
 	modsig "sign-file/module_signature"
@@ -24,9 +23,11 @@ import (
 // HeaderSize is the length of the big-endian size before the data.
 const HeaderSize = 4
 
-// MaxSize is the largest value that a BPF map can hold (value_size is at most
-// INT_MAX in array_map_alloc_check).
-const MaxSize = math.MaxInt32
+// MaxSize is the largest value that is read or made here, in bytes. An array map's
+// value_size may be up to INT_MAX (array_map_alloc_check), but what verifies a signature
+// today takes 16 MiB less a byte (bpf_dynptr_check_size), and all of a value is held in
+// memory.
+const MaxSize = 64 << 20
 
 const where = "bpf_map_verify_value_sig"
 
@@ -47,7 +48,7 @@ type Value struct {
 func Encode(signed, tail []byte, valueSize int) ([]byte, error) {
 	need := int64(HeaderSize) + int64(len(signed)) + int64(len(tail))
 	if need > MaxSize {
-		return nil, fmt.Errorf("the value needs %d bytes, more than any BPF map holds (%d)", need, MaxSize)
+		return nil, fmt.Errorf("the value needs %d bytes, and the limit is %d", need, MaxSize)
 	}
 	if valueSize != 0 && need > int64(valueSize) {
 		return nil, fmt.Errorf("the value needs %d bytes (4 size, %d signed, %d tail), %d more than the value size %d",
@@ -102,11 +103,11 @@ func relocate(err error) error {
 	return err
 }
 
-// Read reads a value, or what becomes one, and refuses what no map could hold.
+// Read reads a value, or what becomes one, and refuses what is longer than MaxSize.
 func Read(r io.Reader) ([]byte, error) {
 	b, err := io.ReadAll(io.LimitReader(r, MaxSize+1))
 	if err == nil && len(b) > MaxSize {
-		err = fmt.Errorf("larger than any BPF map value (%d bytes)", MaxSize)
+		err = fmt.Errorf("longer than %d bytes, the limit of a map value here", MaxSize)
 	}
 	return b, err
 }

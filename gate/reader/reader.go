@@ -20,6 +20,9 @@ const HeaderSize = 16
 // ErrNoValue says that nothing is published under the key.
 var ErrNoValue = errors.New("no value")
 
+// ErrNoGate: what is pinned there is not the map of a gate.
+var ErrNoGate = errors.New("not the map of a gate")
+
 // Map is a protected map, open for reading.
 type Map struct {
 	m *ebpf.Map
@@ -43,6 +46,10 @@ func Open(pin string) (*Map, error) {
 	m, err := ebpf.LoadPinnedMap(pin, &ebpf.LoadPinOptions{ReadOnly: true})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", pin, err)
+	}
+	if m.Type() != ebpf.Hash || m.ValueSize() <= HeaderSize+mapvalue.HeaderSize {
+		m.Close()
+		return nil, fmt.Errorf("%s: %w", pin, ErrNoGate)
 	}
 	return &Map{m}, nil
 }

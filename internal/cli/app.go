@@ -33,6 +33,9 @@ func (e exitError) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 func (p *program) subcommand(ctx context.Context, args []string) int {
 	app := p.app()
 	err := app.RunContext(ctx, append([]string{app.Name}, orderFlags(app.Commands, args)...))
+	if err == nil {
+		err = about("standard output", p.lost) // what urfave/cli does not look at
+	}
 	var exit exitError
 	switch {
 	case err == nil:
@@ -54,7 +57,7 @@ func (p *program) app() *cli.App {
 			"sign-file -s <raw sig> <hash algo> <x509> <module> [<dest>]\n" +
 			"sign-file <command> [flags] <operands>",
 		Version:   version(),
-		Writer:    p.out,
+		Writer:    p.answers(),
 		ErrWriter: p.err,
 		Commands: []*cli.Command{
 			p.signCommand(),

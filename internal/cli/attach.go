@@ -36,7 +36,7 @@ func (p *program) digestCommand() *cli.Command {
 
 // digestReport is what digest --format json prints.
 type digestReport struct {
-	File       string `json:"file"`
+	fileField
 	Hash       string `json:"hash"`
 	Digest     string `json:"digest,omitempty"`     // hex
 	DigestInfo string `json:"digestinfo,omitempty"` // hex, DER
@@ -62,10 +62,10 @@ func (p *program) digest(c *cli.Context) error {
 	case how == formatHex:
 		return p.printf("%x\n", sum)
 	case how == "json" && isMu:
-		return p.writeJSON(digestReport{File: args[1], Hash: algorithm.Name(), Mu: hex.EncodeToString(sum)})
+		return p.writeJSON(digestReport{fileField: fileNamed(args[1]), Hash: algorithm.Name(), Mu: hex.EncodeToString(sum)})
 	case how == "json":
 		return p.writeJSON(digestReport{
-			File: args[1], Hash: algorithm.Name(), Digest: hex.EncodeToString(sum),
+			fileField: fileNamed(args[1]), Hash: algorithm.Name(), Digest: hex.EncodeToString(sum),
 			DigestInfo: hex.EncodeToString(algorithm.DigestInfo(sum)),
 		})
 	case how == "digestinfo" && isMu:

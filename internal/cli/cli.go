@@ -2,14 +2,14 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
+
+	"sign-file/internal/streams"
 )
 
 // Exit codes of both faces.
@@ -24,12 +24,14 @@ const (
 type program struct {
 	in, out, err *os.File
 	argv0        string
+	closed       [3]bool // streams that the caller had closed
+	lost         error   // the first failure to write an answer
 }
 
 // Run chooses the face by the first argument, as no hash algorithm is called
 // like a subcommand, and returns the exit code.
 func Run(args []string, in, out, err *os.File) int {
-	p := &program{in: in, out: out, err: err, argv0: "sign-file"}
+	p := &program{in: in, out: out, err: err, argv0: "sign-file", closed: streams.Closed()}
 	if len(args) > 0 {
 		p.argv0, args = args[0], args[1:]
 	}
@@ -57,24 +59,6 @@ func (p *program) say(format string, args ...any) {
 	fmt.Fprintf(p.err, "%s: %s\n", p.name(), oneLine(fmt.Sprintf(format, args...)))
 }
 
-// oneLine escapes control characters: a file's name must neither write a line of
-// its own nor command the terminal.
-func oneLine(text string) string {
-	if strings.IndexFunc(text, unicode.IsControl) < 0 {
-		return text
-	}
-	var b strings.Builder
-	for i, r := range text {
-		if unicode.IsControl(r) {
-			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
-		} else {
-			_, size := utf8.DecodeRuneInString(text[i:])
-			b.WriteString(text[i : i+size]) // bytes that are no UTF-8 stay
-		}
-	}
-	return b.String()
-}
-
 // message puts an error of package os into the form of all others, file first.
 func message(err error) string {
 	if pathErr, ok := err.(*os.PathError); ok {
@@ -94,6 +78,9 @@ func about(file string, err error) error {
 // readAll reads a file, or standard input for "-".
 func (p *program) readAll(path string, read func(io.Reader) ([]byte, error)) ([]byte, error) {
 	if path == "-" {
+		if p.closed[0] {
+			return nil, about("standard input", errClosed)
+		}
 		b, err := read(p.in)
 		return b, about("standard input", err)
 	}
@@ -104,4 +91,22 @@ func (p *program) readAll(path string, read func(io.Reader) ([]byte, error)) ([]
 	defer f.Close()
 	b, err := read(f)
 	return b, about(path, err)
+}
+
+// errClosed: Go opens /dev/null where a stream is closed, which would lose every answer.
+var errClosed = errors.New("is closed")
+
+// answers is standard output. The first failure is remembered.
+func (p *program) answers() io.Writer { return answers{p} }
+
+type answers struct{ *program }
+
+func (a answers) Write(b []byte) (n int, err error) {
+	if n, err = len(b), error(errClosed); !a.closed[1] {
+		n, err = a.out.Write(b)
+	}
+	if err != nil && a.lost == nil {
+		a.lost = err
+	}
+	return n, err
 }

@@ -86,7 +86,7 @@ func (r signerReport) who() string {
 
 // verdictReport is what verify says of one file.
 type verdictReport struct {
-	File     string         `json:"file"`
+	fileField
 	Accepted bool           `json:"accepted"`
 	Kernel   string         `json:"kernel,omitempty"`
 	DataSize int64          `json:"data_size,omitempty"`
@@ -109,7 +109,7 @@ type verdictReport struct {
 
 func reportVerdict(path string, v *kernel.Verdict, loads bool) verdictReport {
 	r := verdictReport{
-		File: path, Accepted: v.Accepted, Kernel: v.Kernel, DataSize: v.DataSize, Lax: v.Lax,
+		fileField: fileNamed(path), Accepted: v.Accepted, Kernel: v.Kernel, DataSize: v.DataSize, Lax: v.Lax,
 		Number: int(v.Errno), Function: v.Func, Reason: v.Reason, Log: v.Log, Advice: v.Advice,
 	}
 	for _, s := range v.Signers {
@@ -130,14 +130,14 @@ func reportVerdict(path string, v *kernel.Verdict, loads bool) verdictReport {
 // print prints the verdict as one line for people.
 func (r verdictReport) print(p *program) error {
 	if !r.Accepted {
-		return p.printf("%s: %s: %s (%s from %s)%s%s; to do: %s\n", oneLine(r.File), p.red("refused"), r.Reason, r.Errno, r.Function, r.loading(), r.logLine(), r.Advice)
+		return p.printf("%s: %s: %s (%s from %s)%s%s; to do: %s\n", r.File, p.red("refused"), r.Reason, r.Errno, r.Function, r.loading(), r.logLine(), r.Advice)
 	}
 	s := r.Signers[0]
-	line := fmt.Sprintf("%s: %s: %d bytes signed by %s (%s, %s)", oneLine(r.File), p.green("verified"), r.DataSize, s.who(), s.Hash, s.Key)
+	lax := ""
 	if r.Lax != "" {
-		line += "; " + r.Lax
+		lax = "; " + r.Lax
 	}
-	return p.printf("%s\n", line)
+	return p.printf("%s: %s: %d bytes signed by %s (%s, %s)%s\n", r.File, p.green("verified"), r.DataSize, s.who(), s.Hash, s.Key, lax)
 }
 
 // loading says what init_module does where that's another answer.

@@ -147,8 +147,8 @@ func gateKey(text string, size uint32) ([]byte, error) {
 
 // loadReport is what gate load says of one value.
 type loadReport struct {
-	Key      string `json:"key"`
-	File     string `json:"file"`
+	Key string `json:"key"`
+	fileField
 	Accepted bool   `json:"accepted"`
 	Errno    string `json:"errno,omitempty"`
 	Number   int    `json:"errno_number,omitempty"`
@@ -184,7 +184,7 @@ func (p *program) gateLoad(c *cli.Context) error {
 	failed := false
 	for i, pair := range args[1:] {
 		key, path, _ := strings.Cut(pair, "=")
-		report := loadReport{Key: key, File: path}
+		report := loadReport{Key: key, fileField: fileNamed(path)}
 		p.loadOne(loader, g, keys[i], &report)
 		failed = failed || !report.Accepted
 		if err := p.printLoad(c, report); err != nil {
@@ -224,9 +224,9 @@ func (p *program) printLoad(c *cli.Context, r loadReport) error {
 	case r.Error != "":
 		return nil
 	case r.Accepted:
-		return p.printf("%s: published as key %s\n", oneLine(r.File), r.Key)
+		return p.printf("%s: published as key %s\n", r.File, r.Key)
 	}
-	return p.printf("%s: refused: %s (%s)\n", oneLine(r.File), r.Reason, r.Errno)
+	return p.printf("%s: refused: %s (%s)\n", r.File, r.Reason, r.Errno)
 }
 
 // diagnose says in words why the kernel refused a value. The container tells for
@@ -328,7 +328,7 @@ func (p *program) gateShow(c *cli.Context) error {
 	return p.reportOne(c, args[0], gateReport.page)
 }
 
-func (p *program) reportOne(c *cli.Context, name string, text func(gateReport) string) error {
+func (p *program) reportOne(c *cli.Context, name string, page func(gateReport) string) error {
 	g, err := openGate(c, name)
 	if err != nil {
 		return err
@@ -341,7 +341,7 @@ func (p *program) reportOne(c *cli.Context, name string, text func(gateReport) s
 	if c.Bool("json") {
 		return p.writeJSON(report)
 	}
-	return p.printf("%s", text(report))
+	return p.printf("%s", plain(page(report)))
 }
 
 func (r gateReport) line() string {
@@ -349,21 +349,21 @@ func (r gateReport) line() string {
 	if !r.Guarded {
 		guarded = "not guarded (the BPF LSM is not active)"
 	}
-	return fmt.Sprintf("%s: %d of %d values of up to %d bytes, keys of %d bytes, %s, trigger %s, %s\n",
+	return text("%s: %d of %d values of up to %d bytes, keys of %d bytes, %s, trigger %s, %s\n",
 		r.Name, len(r.Entries), r.MaxEntries, r.ValueSize, r.KeySize, r.Keyring, r.Trigger, guarded)
 }
 
 func (r gateReport) page() string {
-	var text strings.Builder
-	text.WriteString(r.line())
+	var page strings.Builder
+	page.WriteString(r.line())
 	for _, e := range r.Entries {
-		fmt.Fprintf(&text, "  hex:%s generation %d, %d bytes", e.Key, e.Generation, e.DataSize)
+		page.WriteString(text("  hex:%s generation %d, %d bytes", e.Key, e.Generation, e.DataSize))
 		for _, s := range e.Signers {
-			fmt.Fprintf(&text, ", signed by %s (%s)", s.who(), s.Hash)
+			page.WriteString(text(", signed by %s (%s)", s.who(), s.Hash))
 		}
-		text.WriteString("\n")
+		page.WriteString("\n")
 	}
-	return text.String()
+	return page.String()
 }
 
 func (p *program) gateRemove(c *cli.Context) error {

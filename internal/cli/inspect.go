@@ -24,9 +24,10 @@ func (p *program) inspectCommand() *cli.Command {
 
 // moduleReport is what inspect says of one file.
 type moduleReport struct {
-	File       string          `json:"file"`
+	fileField
 	Size       int64           `json:"size"`
 	Signatures []messageReport `json:"signatures"`
+	More       bool            `json:"more,omitempty"` // signatures below those
 	Error      string          `json:"error,omitempty"`
 }
 
@@ -36,9 +37,9 @@ func (p *program) inspect(c *cli.Context) error {
 	}
 	exit := exitOK
 	for _, path := range c.Args().Slice() {
-		report, err := inspectModule(path)
+		report, err := guarded(func() (*moduleReport, error) { return inspectModule(path) })
 		if err != nil {
-			exit = p.fail(err)
+			exit = p.fail(about(path, err))
 			continue
 		}
 		if c.Bool("json") {
@@ -56,6 +57,10 @@ func (p *program) inspect(c *cli.Context) error {
 	return nil
 }
 
+// maxSignatures bounds how many signatures are shown. A few bytes of a compressed file
+// may become a million of them, and the kernel looks at one.
+const maxSignatures = 100
+
 // inspectModule walks from the outermost signature to the innermost.
 func inspectModule(path string) (*moduleReport, error) {
 	module, err := signfile.OpenModule(path)
@@ -64,7 +69,7 @@ func inspectModule(path string) (*moduleReport, error) {
 	}
 	defer module.Close()
 	size := module.Size()
-	report := &moduleReport{File: path, Size: size, Signatures: []messageReport{}}
+	report := &moduleReport{fileField: fileNamed(path), Size: size, Signatures: []messageReport{}}
 	for {
 		layout, err := modsig.Find(io.NewSectionReader(module, 0, size), size)
 		if errors.Is(err, modsig.ErrUnsigned) {
@@ -72,6 +77,9 @@ func inspectModule(path string) (*moduleReport, error) {
 		}
 		if err != nil {
 			report.Error = err.Error()
+			return report, nil
+		}
+		if report.More = len(report.Signatures) == maxSignatures; report.More {
 			return report, nil
 		}
 		message, err := readMessage(module, layout)
@@ -89,14 +97,17 @@ func (r *moduleReport) print(p *program) error {
 	case len(r.Signatures) == 1:
 		state = "signed"
 	case len(r.Signatures) > 1:
-		state = fmt.Sprintf("signed %d times; the kernel looks at the first listed alone", len(r.Signatures))
+		state = fmt.Sprintf("signed %d times; the kernel looks only at the first listed", len(r.Signatures))
 	}
-	errs := []error{p.printf("%s: %d bytes, %s\n", oneLine(r.File), r.Size, state)}
+	errs := []error{p.printf("%s: %d bytes, %s\n", r.File, r.Size, state)}
 	for i, s := range r.Signatures {
 		if i > 0 {
 			errs = append(errs, p.printf("  below it:\n"))
 		}
 		errs = append(errs, s.print(p, "  "))
+	}
+	if r.More {
+		errs = append(errs, p.printf("  and more below these %d\n", len(r.Signatures)))
 	}
 	if r.Error != "" {
 		errs = append(errs, p.printf("  %-12s %s\n", "malformed", r.Error))

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// interruptible is a context that SIGINT, SIGTERM and SIGHUP cancel, so that what
+// interruptible is a context that SIGINT, SIGTERM, SIGHUP and SIGPIPE cancel, so that what
 // the work has begun is cleaned up before the process dies of that same signal,
 // as make and shells expect. It starts to listen when it is first asked, since
 // that costs a short run a twentieth of its time, and files without a name,
@@ -58,7 +58,7 @@ func (c *interruptible) start() {
 // notify starts to listen to the signals that ask for an end.
 func notify() chan os.Signal {
 	signals := make(chan os.Signal, 1)
-	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE} {
 		// What nohup(1), or a shell's "&", had ignored stays so: nobody would die of it.
 		if !signal.Ignored(s) {
 			signal.Notify(signals, s)
@@ -78,6 +78,12 @@ func (c *interruptible) finish() {
 
 func die(s os.Signal) {
 	signal.Reset(s)
+	if s == syscall.SIGPIPE {
+		// Go ignores this signal unless it is its own answer to a failed write.
+		os.Stdout.Write([]byte{'\n'})
+		os.Stderr.Write([]byte{'\n'})
+		os.Exit(128 + int(syscall.SIGPIPE))
+	}
 	syscall.Kill(os.Getpid(), s.(syscall.Signal))
 	select {}
 }

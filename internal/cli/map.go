@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"cmp"
+	"io"
 	"slices"
 
 	"github.com/urfave/cli/v2"
@@ -117,11 +118,11 @@ func (p *program) writeValue(c *cli.Context, source string, signed []byte, path 
 	if err != nil {
 		return about(source, err)
 	}
-	text, err := format(value, c.String("format"))
+	render, err := renderer(c.String("format"))
 	if err != nil {
 		return err
 	}
-	return p.write(path, text, c.String("format") != formatRaw)
+	return p.writeWith(path, c.String("format") != formatRaw, func(w io.Writer) error { return render(w, value) })
 }
 
 func (p *program) mapVerify(c *cli.Context) error {
@@ -144,7 +145,7 @@ func (p *program) mapVerify(c *cli.Context) error {
 
 // valueReport is what map inspect says.
 type valueReport struct {
-	File       string        `json:"file"`
+	fileField
 	Size       int           `json:"size"`
 	SignedSize int           `json:"signed_size"`
 	DataSize   int           `json:"data_size"`
@@ -159,7 +160,7 @@ func (p *program) mapInspect(c *cli.Context) error {
 		return err
 	}
 	r := valueReport{
-		File: c.Args().First(), Size: len(raw), SignedSize: len(value.Signed), DataSize: len(value.Data),
+		fileField: fileNamed(c.Args().First()), Size: len(raw), SignedSize: len(value.Signed), DataSize: len(value.Data),
 		TailSize: len(value.Tail), ZeroTail: len(bytes.Trim(value.Tail, "\x00")) == 0,
 		Signature: reportMessage(value.Message, int64(len(value.Message)), int64(len(value.Data))),
 	}
@@ -171,7 +172,7 @@ func (p *program) mapInspect(c *cli.Context) error {
 		tail = "all zero"
 	}
 	return cmp.Or(
-		p.printf("%s: map value of %d bytes, %d of them signed data and signature\n", oneLine(r.File), r.Size, r.SignedSize),
+		p.printf("%s: map value of %d bytes, %d of them signed data and signature\n", r.File, r.Size, r.SignedSize),
 		r.Signature.print(p, "  "),
 		p.printf("  %-12s %d bytes, %s\n", "tail", r.TailSize, tail))
 }

@@ -1,12 +1,13 @@
 package cli
 
 import (
-	"encoding/hex"
+	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -20,38 +21,58 @@ const (
 	formatC   = "c"
 )
 
-// format renders bytes: as they are, as the bytes that bpftool takes behind
-// "value hex", or as a C array.
-func format(b []byte, how string) ([]byte, error) {
-	switch how {
+// renderer returns what writes bytes in a format: as they are, as the bytes that bpftool
+// takes behind "value hex", or as a C array.
+func renderer(format string) (func(io.Writer, []byte) error, error) {
+	switch format {
 	case formatRaw:
-		return b, nil
+		return writeRaw, nil
 	case formatHex:
-		return []byte(fmt.Sprintf("% x\n", b)), nil
+		return writeHex, nil
 	case formatC:
-		return cArray(b), nil
+		return writeC, nil
 	}
-	return nil, usagef("--format %s: want raw, hex or c", how)
+	return nil, usagef("--format %s: want raw, hex or c", format)
 }
 
-// cArray is a definition that a BPF loader's source can include.
-func cArray(b []byte) []byte {
-	var s strings.Builder
-	fmt.Fprintf(&s, "static const unsigned char value[%d] = {\n", len(b))
-	for len(b) > 0 {
-		n := min(12, len(b))
-		s.WriteString("\t")
-		for i, c := range b[:n] {
-			if i > 0 {
-				s.WriteString(" ")
-			}
-			s.WriteString("0x" + hex.EncodeToString([]byte{c}) + ",")
+func writeRaw(w io.Writer, b []byte) error {
+	_, err := w.Write(b)
+	return err
+}
+
+const hexDigits = "0123456789abcdef"
+
+func writeHex(w io.Writer, b []byte) error {
+	out := bufio.NewWriter(w)
+	for i, c := range b {
+		if i > 0 {
+			out.WriteByte(' ')
 		}
-		s.WriteString("\n")
-		b = b[n:]
+		out.WriteByte(hexDigits[c>>4])
+		out.WriteByte(hexDigits[c&15])
 	}
-	s.WriteString("};\n")
-	return []byte(s.String())
+	out.WriteByte('\n')
+	return out.Flush()
+}
+
+// writeC writes a definition that a BPF loader's source can include.
+func writeC(w io.Writer, b []byte) error {
+	const perLine = 12
+	out := bufio.NewWriter(w)
+	fmt.Fprintf(out, "static const unsigned char value[%d] = {\n", len(b))
+	for i, c := range b {
+		separator := byte(' ')
+		if i%perLine == 0 {
+			separator = '\t'
+		}
+		out.WriteByte(separator)
+		out.Write([]byte{'0', 'x', hexDigits[c>>4], hexDigits[c&15], ','})
+		if i%perLine == perLine-1 || i == len(b)-1 {
+			out.WriteByte('\n')
+		}
+	}
+	out.WriteString("};\n")
+	return out.Flush()
 }
 
 var errTerminal = usagef("not writing bytes to a terminal: name a file, or pipe standard output")
@@ -59,24 +80,16 @@ var errTerminal = usagef("not writing bytes to a terminal: name a file, or pipe 
 // write writes an answer to a file, whole or not at all, or to standard output
 // for "-". Bytes that are no text are not written on a terminal.
 func (p *program) write(path string, b []byte, isText bool) error {
+	return p.writeWith(path, isText, func(w io.Writer) error { return writeRaw(w, b) })
+}
+
+// writeWith is write for what is better not held in memory.
+func (p *program) writeWith(path string, isText bool, write func(io.Writer) error) error {
 	if path == "-" {
 		if !isText && isTerminal(p.out) {
 			return errTerminal
 		}
-		_, err := p.out.Write(b)
-		return about("standard output", err)
-	}
-	return atomicfile.WriteFile(path, b)
-}
-
-// copyOut is write for what may be too large to hold.
-func (p *program) copyOut(path string, from io.Reader) error {
-	if path == "-" {
-		if isTerminal(p.out) {
-			return errTerminal
-		}
-		_, err := io.Copy(p.out, from)
-		return err
+		return about("standard output", write(p.answers()))
 	}
 	target, err := atomicfile.Follow(path)
 	if err != nil {
@@ -86,16 +99,40 @@ func (p *program) copyOut(path string, from io.Reader) error {
 	if err != nil {
 		return err
 	}
-	defer f.Discard()
-	if _, err := io.Copy(f, from); err != nil {
-		return err
+	if err := write(f); err != nil {
+		return errors.Join(err, f.Discard())
 	}
 	return f.Commit()
+}
+
+// copyOut is write for what is read from elsewhere.
+func (p *program) copyOut(path string, from io.Reader) error {
+	return p.writeWith(path, false, func(w io.Writer) error {
+		_, err := io.Copy(w, from)
+		return err
+	})
 }
 
 func isTerminal(f *os.File) bool {
 	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 	return err == nil
+}
+
+// fileField names a file in a JSON object.
+type fileField struct {
+	File string `json:"file"`
+	// Bytes is the name in base64 where it is no UTF-8: JSON can't tell such names apart.
+	Bytes []byte `json:"file_bytes,omitempty"`
+}
+
+func fileNamed(path string) fileField { return fileField{path, lossless(path)} }
+
+// lossless is a name that JSON would lose.
+func lossless(path string) []byte {
+	if utf8.ValidString(path) {
+		return nil
+	}
+	return []byte(path)
 }
 
 // writeJSON prints one object on one line.
@@ -107,17 +144,18 @@ func (p *program) writeJSON(v any) error {
 	return p.write("-", append(b, '\n'), true)
 }
 
+// printf prints an answer; what its arguments hold is escaped.
 func (p *program) printf(format string, args ...any) error {
-	return p.write("-", fmt.Appendf(nil, format, args...), true)
+	return p.write("-", fmt.Appendf(nil, format, escaped(args)...), true)
 }
 
 // red and green colour a word where people see it.
-func (p *program) red(word string) string   { return p.colour(word, 31) }
-func (p *program) green(word string) string { return p.colour(word, 32) }
+func (p *program) red(word string) plain   { return p.colour(word, 31) }
+func (p *program) green(word string) plain { return p.colour(word, 32) }
 
-func (p *program) colour(word string, code int) string {
+func (p *program) colour(word string, code int) plain {
 	if !isTerminal(p.out) || os.Getenv("NO_COLOR") != "" {
-		return word
+		return plain(word)
 	}
-	return fmt.Sprintf("\033[%dm%s\033[0m", code, word)
+	return plain(fmt.Sprintf("\033[%dm%s\033[0m", code, word))
 }

@@ -22,7 +22,7 @@ func (p *program) askPIN() keys.PINFunc {
 		if !errors.Is(err, keys.ErrNoPIN) || !isTerminal(p.in) || !isTerminal(p.err) {
 			return pin, err
 		}
-		fmt.Fprintf(p.err, "%s: ", prompt)
+		fmt.Fprintf(p.err, "%s: ", oneLine(prompt))
 		pin, err = readHidden(int(p.in.Fd()))
 		fmt.Fprintln(p.err)
 		return pin, err

@@ -227,14 +227,15 @@ func (r *signRun) named(item signfile.Item) (again bool, err error) {
 
 // signReport is what sign --json prints of one module.
 type signReport struct {
-	File   string `json:"file"`
-	Dest   string `json:"dest,omitempty"` // the file written, where that is another
-	Result string `json:"result"`         // signed, skipped or failed
-	Error  string `json:"error,omitempty"`
+	fileField
+	Dest      string `json:"dest,omitempty"` // the file written, where that is another
+	DestBytes []byte `json:"dest_bytes,omitempty"`
+	Result    string `json:"result"` // signed, skipped or failed
+	Error     string `json:"error,omitempty"`
 }
 
 func (r *signRun) report(result signfile.Result) {
-	report := signReport{File: result.Path, Result: "signed"}
+	report := signReport{fileField: fileNamed(result.Path), Result: "signed"}
 	switch {
 	case result.Err != nil:
 		r.failed++
@@ -247,6 +248,7 @@ func (r *signRun) report(result signfile.Result) {
 	default:
 		r.signed++
 		report.Dest = r.how.Dest(result.Item)
+		report.DestBytes = lossless(report.Dest)
 	}
 	if r.json && r.printed == nil {
 		r.printed = r.writeJSON(report)

@@ -204,7 +204,7 @@ func (r *verifyRun) judge(jobs int, one func(signfile.Item) (*kernel.Verdict, er
 	for range min(jobs, len(r.items)) {
 		go func() {
 			for i := range todo {
-				verdict, err := one(r.items[i])
+				verdict, err := guarded(func() (*kernel.Verdict, error) { return one(r.items[i]) })
 				answers[i] <- answer{verdict, err}
 			}
 		}()
@@ -249,7 +249,7 @@ func (r *verifyRun) undecided(path string, err error) error {
 	}
 	r.fail(err)
 	if r.json {
-		return r.writeJSON(verdictReport{File: path, Error: message(err)})
+		return r.writeJSON(verdictReport{fileField: fileNamed(path), Error: message(err)})
 	}
 	return nil
 }
