@@ -90,18 +90,19 @@ func (m Many) capacity() (jobs, group int) {
 // SignMany signs modules, compressed ones too, and reports each from one
 // goroutine, in no particular order. One failure doesn't stop the others. When ctx is
 // cancelled no further module is begun; those not begun or not finished, which are as
-// they were, are not reported. The error is one of the output directory.
-func (s *Signer) SignMany(ctx context.Context, items []Item, how Many, report func(Result)) error {
-	run := manyRun{Signer: s, how: how}
-	if how.OutputDir != "" {
-		var err error
-		if run.output, err = openOutput(how.OutputDir); err != nil {
-			return err
-		}
-		defer run.output.Close()
-	}
+// they were, are not reported.
+func (s *Signer) SignMany(ctx context.Context, items []Item, how Many, report func(Result)) {
+	opened := false
+	run := manyRun{Signer: s, how: how, output: sync.OnceValues(func() (*atomicfile.Folder, error) {
+		opened = true
+		return openOutput(how.OutputDir)
+	})}
 	run.sign(ctx, items, report)
-	return nil
+	if opened {
+		if output, err := run.output(); err == nil {
+			output.Close()
+		}
+	}
 }
 
 // openOutput opens the directory that the user named, and makes it.
@@ -115,8 +116,9 @@ func openOutput(path string) (*atomicfile.Folder, error) {
 // manyRun is SignMany on its way.
 type manyRun struct {
 	*Signer
-	how    Many
-	output *atomicfile.Folder // nil: in place
+	how Many
+	// output opens the output directory when the first module is ready for it.
+	output func() (*atomicfile.Folder, error)
 }
 
 func (s manyRun) sign(ctx context.Context, items []Item, report func(Result)) {
@@ -332,8 +334,12 @@ func (s manyRun) prepareOne(ctx context.Context, m *Module, item Item) (*Pending
 // there is followed.
 func (s manyRun) target(m *Module, item Item, suffix string) (*atomicfile.Target, error) {
 	switch {
-	case s.output != nil:
-		place, err := s.output.Below(item.Relative()+suffix, true)
+	case s.how.OutputDir != "":
+		output, err := s.output()
+		if err != nil {
+			return nil, m.named(err)
+		}
+		place, err := output.Below(item.Relative()+suffix, true)
 		if err != nil {
 			return nil, err
 		}

@@ -83,13 +83,10 @@ func (p *program) sign(c *cli.Context) error {
 	}
 	run.left, run.progress = len(items), p.newProgress(len(items), run.quiet || run.json)
 	if !how.FailFast || run.failed == 0 {
-		err := signer.SignMany(c.Context, items, how, func(result signfile.Result) {
+		signer.SignMany(c.Context, items, how, func(result signfile.Result) {
 			run.left--
 			run.report(result)
 		})
-		if err != nil {
-			return err
-		}
 	}
 	return run.end(c.Context.Err() != nil)
 }
