@@ -16,9 +16,16 @@ import (
 	"sign-file/certificate"
 )
 
-// maxImage bounds a kernel image, on disk and unpacked, in bytes. Debian's have
-// some 60 MB; debug information makes them ten times that.
-const maxImage = 1 << 30
+// Limits of what is read as a source of certificates, in bytes. Debian's images have
+// some 60 MB unpacked; only a vmlinux on disk may have debug information too.
+const (
+	maxImage    = 1 << 30
+	maxUnpacked = 256 << 20
+	maxWindow   = 128 << 20 // what a compressor looks back, and so memory
+)
+
+// ErrModule refuses a module as a source of certificates: it would vouch for itself.
+var ErrModule = errors.New("a kernel module, which is no source of trust (name the signer's certificate, or a kernel image)")
 
 // isImage recognises what imageCertificates reads by its first bytes.
 func isImage(head []byte) bool {
@@ -31,6 +38,11 @@ const imageHead = 0x250
 var gzipMagic = []byte{0x1f, 0x8b}
 
 func isELF(b []byte) bool { return bytes.HasPrefix(b, []byte("\x7fELF")) }
+
+// isModule tells a relocatable ELF file: e_type, in either byte order, is ET_REL.
+func isModule(b []byte) bool {
+	return isELF(b) && len(b) > 17 && (b[16] == 1 && b[17] == 0 || b[16] == 0 && b[17] == 1)
+}
 
 // isBzImage looks for the header of Documentation/arch/x86/boot.rst.
 func isBzImage(b []byte) bool { return len(b) >= imageHead && string(b[0x202:0x206]) == "HdrS" }
@@ -46,6 +58,9 @@ func isArm64(b []byte) bool { return len(b) >= 0x40 && string(b[0x38:0x3c]) == "
 // imageCertificates finds the certificates that are built into a kernel: a
 // vmlinux, or what a boot loader reads, compressed as the build does it.
 func imageCertificates(image []byte) ([]*certificate.Certificate, error) {
+	if isModule(image) {
+		return nil, ErrModule
+	}
 	for range 2 { // Image.gz may hold a zboot image, but nothing goes deeper
 		payload, err := packed(image)
 		if err != nil {
@@ -58,7 +73,10 @@ func imageCertificates(image []byte) ([]*certificate.Certificate, error) {
 			return nil, fmt.Errorf("unpacking the kernel image: %w", err)
 		}
 	}
-	list := builtinList(image)
+	list, err := builtinList(image)
+	if err != nil {
+		return nil, err
+	}
 	if list == nil {
 		return nil, errors.New("the kernel image has no list of built-in certificates")
 	}
@@ -116,7 +134,7 @@ func unpack(payload []byte) ([]byte, error) {
 	case bytes.HasPrefix(payload, []byte("\xfd7zXZ\x00")):
 		// The kernel's build uses the x86 filter, which few Go packages know.
 		var z *xz.Reader
-		if z, err = xz.NewReader(compressed, 128<<20); err == nil {
+		if z, err = xz.NewReader(compressed, maxWindow); err == nil {
 			z.Multistream(false)
 			r = z
 		}
@@ -127,7 +145,7 @@ func unpack(payload []byte) ([]byte, error) {
 	case bytes.HasPrefix(payload, []byte("BZh")):
 		r = bzip2.NewReader(bytes.NewReader(payload[:len(payload)-sizeField]))
 	case bytes.HasPrefix(payload, []byte("\x5d\x00\x00")):
-		r, err = lzma.NewReader(compressed)
+		r, err = lzmaReader(payload)
 	case isELF(payload):
 		return payload, nil // CONFIG_KERNEL_UNCOMPRESSED
 	default:
@@ -136,24 +154,44 @@ func unpack(payload []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return readAtMost(r, maxImage)
+	return readAtMost(r, maxUnpacked, sizeHint(payload))
+}
+
+// sizeHint is the unpacked size, which the build leaves behind what it compresses; gzip
+// does so itself. A lie costs no memory before it is written to.
+func sizeHint(payload []byte) int64 {
+	return int64(binary.LittleEndian.Uint32(payload[len(payload)-sizeField:]))
+}
+
+// lzmaReader refuses a header that asks for more memory than the build's, whose
+// dictionary has 64 MB at the most (lzma -9).
+func lzmaReader(payload []byte) (io.Reader, error) {
+	if len(payload) < 13 {
+		return nil, io.ErrUnexpectedEOF
+	}
+	if size := binary.LittleEndian.Uint32(payload[1:]); size > maxWindow {
+		return nil, fmt.Errorf("an LZMA dictionary of %d bytes, more than %d", size, maxWindow)
+	}
+	return lzma.NewReader(bytes.NewReader(payload))
 }
 
 func unpackZstd(payload []byte) ([]byte, error) {
-	r, err := zstd.NewReader(bytes.NewReader(payload), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(256<<20))
+	r, err := zstd.NewReader(bytes.NewReader(payload), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	return readAtMost(r, maxImage)
+	return readAtMost(r, maxUnpacked, 0)
 }
 
-func readAtMost(r io.Reader, limit int64) ([]byte, error) {
-	b, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err == nil && int64(len(b)) > limit {
+// readAtMost reads all there is, which is expected to be as long as hint.
+func readAtMost(r io.Reader, limit, hint int64) ([]byte, error) {
+	b := bytes.NewBuffer(make([]byte, 0, min(max(hint, 0), limit)+bytes.MinRead))
+	n, err := b.ReadFrom(io.LimitReader(r, limit+1))
+	if err == nil && n > limit {
 		err = fmt.Errorf("more than %d bytes", limit)
 	}
-	return b, err
+	return b.Bytes(), err
 }
 
 // builtinList finds system_certificate_list (certs/system_certificates.S): DER
@@ -161,27 +199,38 @@ func readAtMost(r io.Reader, limit int64) ([]byte, error) {
 // together, and the length of the first ones, the build's own. No symbol is needed
 // for that, and other certificates in an image (wireless regulatory ones, those of
 // self-tests) have no such lengths behind them.
-func builtinList(image []byte) [][]byte {
+func builtinList(image []byte) ([][]byte, error) {
+	steps := minSteps + len(image)/64
 	for at := 0; ; {
 		next := bytes.Index(image[at:], []byte{0x30, 0x82})
 		if next < 0 {
-			return nil
+			return nil, nil
 		}
 		at += next
-		if list := listAt(image, at); list != nil {
-			return list
+		if list := listAt(image, at, &steps); list != nil {
+			return list, nil
+		}
+		if steps < 0 {
+			return nil, errLooksLike
 		}
 		at++
 	}
 }
 
+// minSteps bounds, with the image's size, how many certificates are looked at where a
+// list may begin. By chance one place in 16 million looks like one.
+const minSteps = 1 << 16
+
+var errLooksLike = errors.New("too much in the image looks like lists of certificates")
+
 // maxList bounds how many certificates a list may have.
 const maxList = 4096
 
 // listAt reads a list that begins here, as x509_load_certificate_list does.
-func listAt(image []byte, start int) [][]byte {
+func listAt(image []byte, start int, steps *int) [][]byte {
 	var list [][]byte
-	for at := start; len(list) < maxList; {
+	for at := start; len(list) < maxList && *steps >= 0; {
+		*steps--
 		size := certificateSize(image[at:])
 		if size == 0 {
 			return nil

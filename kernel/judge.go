@@ -3,13 +3,14 @@ package kernel
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"syscall"
 
 	"sign-file/certificate"
 	"sign-file/cms"
-	"sign-file/digest"
 	"sign-file/mapvalue"
 	modsig "sign-file/module_signature"
 	"sign-file/verdict"
@@ -18,14 +19,37 @@ import (
 // Module judges a file as init_module does, uncompressed as it is. The error says
 // why there is no verdict.
 func (j *Judge) Module(file io.ReaderAt, size int64) (*Verdict, error) {
-	v, err := j.module(file, size)
-	if err != nil {
-		return nil, err
+	return j.decide(func() (*Verdict, error) {
+		v, err := j.module(file, size)
+		if err == nil && j.usage == Module {
+			v.load(j.enforce)
+		}
+		return v, err
+	})
+}
+
+// FaultError is a fault of this package over one input: there is no verdict. Fault is
+// what the panic said.
+type FaultError struct{ Fault any }
+
+func (e *FaultError) Error() string {
+	return fmt.Sprintf("not decided: a fault in sign-file (%v); please report it with this file", e.Fault)
+}
+
+// errNoKernel: a Judge that NewJudge did not make, or made of nothing.
+var errNoKernel = errors.New("not decided: no kernel to judge by")
+
+// decide keeps a fault over one file from ending the judgement of others.
+func (j *Judge) decide(judge func() (*Verdict, error)) (v *Verdict, err error) {
+	if j == nil || j.kernel == nil {
+		return nil, errNoKernel
 	}
-	if j.usage == Module {
-		v.load(j.Enforce)
-	}
-	return v, nil
+	defer func() {
+		if fault := recover(); fault != nil {
+			v, err = nil, &FaultError{fault}
+		}
+	}()
+	return judge()
 }
 
 // elfHeader is sizeof(Elf64_Ehdr).
@@ -46,7 +70,7 @@ func (j *Judge) module(file io.ReaderAt, size int64) (*Verdict, error) {
 	if err := readFull(file, message, layout.ContentSize); err != nil {
 		return nil, err
 	}
-	v, err := j.Message(message, io.NewSectionReader(file, 0, layout.ContentSize))
+	v, err := j.message(message, io.NewSectionReader(file, 0, layout.ContentSize))
 	if err == nil && v.Accepted && j.usage == Module {
 		return j.checkFileHash(v, io.NewSectionReader(file, 0, size))
 	}
@@ -79,15 +103,23 @@ func (j *Judge) checkFileHash(v *Verdict, file *io.SectionReader) (*Verdict, err
 
 // MapValue judges a value as bpf_map_verify_value_sig does.
 func (j *Judge) MapValue(value []byte) (*Verdict, error) {
+	return j.decide(func() (*Verdict, error) { return j.mapValue(value) })
+}
+
+func (j *Judge) mapValue(value []byte) (*Verdict, error) {
 	decoded, err := mapvalue.Decode(value)
 	if err != nil {
 		return j.refused(err)
 	}
-	return j.Message(decoded.Message, io.NewSectionReader(bytes.NewReader(decoded.Data), 0, int64(len(decoded.Data))))
+	return j.message(decoded.Message, io.NewSectionReader(bytes.NewReader(decoded.Data), 0, int64(len(decoded.Data))))
 }
 
 // Message judges a bare PKCS#7 message as verify_pkcs7_signature does.
 func (j *Judge) Message(message []byte, data *io.SectionReader) (*Verdict, error) {
+	return j.decide(func() (*Verdict, error) { return j.message(message, data) })
+}
+
+func (j *Judge) message(message []byte, data *io.SectionReader) (*Verdict, error) {
 	m, err := j.parseMessage(message)
 	if err == nil {
 		err = m.check(j, &Content{data: data})
@@ -109,10 +141,12 @@ func (j *Judge) Message(message []byte, data *io.SectionReader) (*Verdict, error
 
 // Certificate judges a certificate as add_key("asymmetric") does.
 func (j *Judge) Certificate(der []byte) (*Verdict, error) {
-	if _, err := j.addKey(der); err != nil {
-		return j.refused(err)
-	}
-	return &Verdict{Accepted: true, Kernel: j.kernel.Name, DataSize: int64(len(der))}, nil
+	return j.decide(func() (*Verdict, error) {
+		if _, err := j.addKey(der); err != nil {
+			return j.refused(err)
+		}
+		return &Verdict{Accepted: true, Kernel: j.kernel.Name, DataSize: int64(len(der))}, nil
+	})
 }
 
 // maxKeySize is what add_key copies from user space.
@@ -132,14 +166,14 @@ func (j *Judge) addKey(der []byte) (*x509, error) {
 // Signer is a signer whose signature has been verified.
 type Signer struct {
 	ID          cms.SignerID
-	Digest      *digest.Algorithm
+	Hash        string // the name of the hash that the message names
 	Attributes  bool
 	Value       []byte
 	Certificate *certificate.Certificate // the trusted one, which may be that of an issuer; nil if it's too odd to be read
 }
 
 func (s *signerInfo) report() Signer {
-	r := Signer{ID: s.cmsID(), Digest: s.hash.algorithm, Attributes: s.attributes != nil, Value: s.value}
+	r := Signer{ID: s.cmsID(), Hash: s.hash.name, Attributes: s.attributes != nil, Value: s.value}
 	if c, err := certificate.Parse(s.by.raw); err == nil {
 		r.Certificate = c
 	}

@@ -65,26 +65,35 @@ type Judge struct {
 	ring   *Ring
 	usage  Usage
 	keys   keys
-	// Unusable are the trusted certificates that the kernel would not take into a
-	// keyring, and why.
-	Unusable []error
-	// Enforce is module.sig_enforce, or Secure Boot. It is the kernel's own at first.
-	Enforce bool
+	unusable []error
+	enforce  bool
 }
 
-// NewJudge reads the ring's certificates as that kernel does, each once.
+// NewJudge reads the ring's certificates as that kernel does, each once. Both are not
+// to be changed any more. A nil ring trusts nobody; of a nil kernel there is no verdict.
 func NewJudge(kernel *Kernel, ring *Ring, usage Usage) *Judge {
-	j := &Judge{kernel: kernel, ring: ring, usage: usage, keys: keys{}, Enforce: kernel.Enforce}
-	for _, c := range ring.certificates {
+	j := &Judge{kernel: kernel, ring: ring, usage: usage, keys: keys{}}
+	if ring == nil {
+		j.ring = &Ring{}
+	}
+	if kernel == nil {
+		return j
+	}
+	j.enforce = kernel.Enforce
+	for _, c := range j.ring.certificates {
 		parsed, err := j.addKey(c.Raw)
 		if err != nil {
-			j.Unusable = append(j.Unusable, about("certificate "+certificate.FormatName(c.Subject), err))
+			j.unusable = append(j.unusable, about("certificate "+certificate.FormatName(c.Subject), err))
 			continue
 		}
 		j.keys.add(parsed)
 	}
 	return j
 }
+
+// Unusable are the trusted certificates that the kernel would not take into a keyring,
+// and why.
+func (j *Judge) Unusable() []error { return j.unusable }
 
 // Kernel is whose rules these are.
 func (j *Judge) Kernel() *Kernel { return j.kernel }

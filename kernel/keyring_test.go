@@ -65,6 +65,14 @@ func newJudge(t testing.TB, rules string, usage kernel.Usage, ring *kernel.Ring)
 	return kernel.NewJudge(k, ring, usage)
 }
 
+// trusting is a judge by rules that no release has.
+func trusting(t testing.TB, rules *kernel.Kernel, usage kernel.Usage, trusted ...string) *kernel.Judge {
+	t.Helper()
+	var ring kernel.Ring
+	ring.Add(certificates(t, trusted...)...)
+	return kernel.NewJudge(rules, &ring, usage)
+}
+
 func onModule(t testing.TB, j *kernel.Judge, file []byte) *kernel.Verdict {
 	t.Helper()
 	v, err := j.Module(bytes.NewReader(file), int64(len(file)))

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"sign-file/certificate"
+	"sign-file/cms"
 	"sign-file/internal/paths"
 )
 
@@ -57,7 +58,11 @@ func (r *Ring) loadFile(path string) error {
 	if isImage(head[:n]) {
 		limit, parse = maxImage, r.addImage
 	}
-	data, err := readAtMost(io.MultiReader(bytes.NewReader(head[:n]), f), limit)
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	data, err := readAtMost(io.MultiReader(bytes.NewReader(head[:n]), f), limit, info.Size())
 	if err == nil {
 		err = parse(data)
 	}
@@ -76,10 +81,17 @@ func (r *Ring) addFile(data []byte) error {
 		}
 		return err
 	}
+	if m, err := cms.Parse(data); err == nil && len(m.Signers) > 0 {
+		return ErrMessage
+	}
 	all, err := certificate.ReadAll(data)
 	r.Add(all...)
 	return err
 }
+
+// ErrMessage refuses a signature as a source of certificates: those in it came with what
+// it signs.
+var ErrMessage = errors.New("a PKCS#7 signature, which is no source of trust (name the signer's certificate)")
 
 func (r *Ring) addImage(image []byte) error {
 	all, err := imageCertificates(image)
@@ -137,7 +149,7 @@ func readLimited(path string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	b, err := readAtMost(f, limit)
+	b, err := readAtMost(f, limit, 0)
 	if err != nil {
 		err = fmt.Errorf("%s: %w", path, err)
 	}

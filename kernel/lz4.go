@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 )
 
 // lz4Block is what a block of LZ4's legacy format holds at most, unpacked.
@@ -26,8 +27,8 @@ func unpackLZ4(payload []byte) ([]byte, error) {
 		if out, err = appendLZ4(out, in[4:4+size], len(out)+lz4Block); err != nil {
 			return nil, err
 		}
-		if len(out) > maxImage {
-			return nil, errors.New("more than the largest kernel image")
+		if len(out) > maxUnpacked {
+			return nil, fmt.Errorf("more than %d bytes", maxUnpacked)
 		}
 		in = in[4+size:]
 	}

@@ -104,7 +104,9 @@ func TestLoad(t *testing.T) {
 			if v.Loads != (c.lax == 0) || v.LoadErrno != c.lax || v.Taints != (c.errno != 0 && c.lax == 0) || v.Log != c.log {
 				t.Errorf("without sig_enforce: loads %v, taints %v, errno %d, log %q", v.Loads, v.Taints, v.LoadErrno, v.Log)
 			}
-			j.Enforce = true
+			rules := *j.Kernel()
+			rules.Enforce = true
+			j = trusting(t, &rules, kernel.Module, key(t, "rsa2048.pem"))
 			v = onModule(t, j, c.file)
 			check(t, v, c.errno)
 			if v.Loads != (c.strict == 0) || v.LoadErrno != c.strict || v.Taints || v.Log != c.strictLog {

@@ -1,6 +1,9 @@
 package kernel
 
 import (
+	"bytes"
+	"errors"
+	"slices"
 	"syscall"
 
 	"sign-file/certificate"
@@ -49,8 +52,8 @@ func (s *signerInfo) validateTrust(j *Judge) error {
 			return s.seenBefore(c)
 		}
 		c.seen = true
-		if key, err := j.keys.find(c.id, c.keyID); err == nil {
-			return s.matched(j, key, signed, c)
+		if found, err := j.keys.find(c.id, c.keyID); err == nil {
+			return s.matched(j, found, signed, c)
 		}
 		if c.signer == c {
 			return s.unknown() // a root of its own
@@ -58,18 +61,18 @@ func (s *signerInfo) validateTrust(j *Judge) error {
 		last, signed = c, &c.signature
 	}
 	if last != nil && (last.authorityID != nil || last.authorityKeyID != nil) {
-		key, err := j.keys.find(last.authorityID, last.authorityKeyID)
+		found, err := j.keys.find(last.authorityID, last.authorityKeyID)
 		if err == nil {
-			return s.matched(j, key, signed, last)
+			return s.matched(j, found, signed, last)
 		}
 		if !isErrno(err, syscall.ENOKEY) {
 			return err
 		}
 	}
-	key, err := j.keys.find(s.id, nil)
+	found, err := j.keys.find(s.id, nil)
 	switch {
 	case err == nil:
-		return s.matched(j, key, &s.signature, nil)
+		return s.matched(j, found, &s.signature, nil)
 	case isErrno(err, syscall.ENOKEY):
 		return s.unknown()
 	}
@@ -91,15 +94,38 @@ func (s *signerInfo) seenBefore(c *link) error {
 	return nil
 }
 
+// errAmbiguous: the kernel takes the first key that its keyring's tree leads to, which
+// depends on the keys' descriptions and on what else is in the tree (assoc_array_iterate).
+var errAmbiguous = errors.New("not decided: several trusted certificates have the signer's issuer and serial number, or its key identifier, and not all of them verify the signature; which one the kernel finds can't be told (trust only one of them)")
+
 // matched verifies what a key of the ring has to vouch for. With a key at hand
-// every refusal becomes EKEYREJECTED.
-func (s *signerInfo) matched(j *Judge, key *x509, signed *signature, at *link) error {
-	err := j.kernel.verifySignature(&key.key, signed)
+// every refusal becomes EKEYREJECTED. Of several keys all have to say the same.
+func (s *signerInfo) matched(j *Judge, found []candidate, signed *signature, at *link) error {
+	first := found[0].vouchFor(j, signed)
+	for _, other := range found[1:] {
+		if err := other.vouchFor(j, signed); (err == nil) != (first == nil) {
+			return errAmbiguous
+		}
+	}
+	if first == nil {
+		s.vouch(found[0].key, at)
+	}
+	return first
+}
+
+// candidate is a key that the kernel may find.
+type candidate struct {
+	key   *x509
+	other bool // its key identifier is not the one that is asked for too
+}
+
+func (c candidate) vouchFor(j *Judge, signed *signature) error {
+	if c.other {
+		return verdict.Refuse(syscall.EKEYREJECTED, findFunction, "the trusted certificate of that issuer and serial number has another key identifier")
+	}
+	err := j.kernel.verifySignature(&c.key.key, signed)
 	if refusal := refusalOf(err); refusal != nil {
 		return verdict.Refuse(syscall.EKEYREJECTED, refusal.Func, "%s", refusal.Reason)
-	}
-	if err == nil {
-		s.vouch(key, at)
 	}
 	return err
 }
@@ -121,31 +147,37 @@ func (s *signerInfo) vouch(key *x509, at *link) {
 type keys map[string][]*x509
 
 func (k keys) add(c *x509) {
+	if slices.ContainsFunc(k[string(c.id)], func(other *x509) bool { return bytes.Equal(c.raw, other.raw) }) {
+		return // one file may be named twice
+	}
 	k[string(c.id)] = append(k[string(c.id)], c)
 	if c.keyID != nil {
 		k[string(c.keyID)] = append(k[string(c.keyID)], c)
 	}
 }
 
-// find looks for a certificate that has the first identifier, as either of its
-// own, and the second one as its key identifier; nil is any.
-func (k keys) find(id, keyID []byte) (*x509, error) {
-	const where = "find_asymmetric_key"
+const findFunction = "find_asymmetric_key"
+
+// find looks for the certificates that have the first identifier, as either of their
+// own. The kernel takes one of them, and then wants the second as its key identifier;
+// nil is any.
+func (k keys) find(id, keyID []byte) ([]candidate, error) {
 	either := id
 	if either == nil {
 		either, keyID = keyID, nil
 	}
 	if len(either) == 0 {
-		return nil, verdict.Refuse(syscall.EINVAL, where, "the message does not say who signed it")
+		return nil, verdict.Refuse(syscall.EINVAL, findFunction, "the message does not say who signed it")
 	}
 	found := k[string(either)]
 	if len(found) == 0 {
-		return nil, verdict.Refuse(syscall.ENOKEY, where, "no such key")
+		return nil, verdict.Refuse(syscall.ENOKEY, findFunction, "no such key")
 	}
-	if keyID != nil && !same(found[0].keyID, keyID) {
-		return nil, verdict.Refuse(syscall.EKEYREJECTED, where, "the trusted certificate of that issuer and serial number has another key identifier")
+	var candidates []candidate
+	for _, c := range found {
+		candidates = append(candidates, candidate{c, keyID != nil && !same(c.keyID, keyID)})
 	}
-	return found[0], nil
+	return candidates, nil
 }
 
 // describe names a signer for people.

@@ -138,8 +138,8 @@ func TestBlacklistedCertificate(t *testing.T) {
 	for _, release := range []string{"6.1", "6.12", "7.3"} {
 		check(t, onMessage(t, newJudge(t, release, kernel.Module, ring(leafHash[:], a.path("root"))), message, data), syscall.EKEYREJECTED)
 		j := newJudge(t, release, kernel.Module, ring(leafHash[:], a.path("leaf")))
-		if len(j.Unusable) != 1 {
-			t.Errorf("%s: %d certificates refused, want 1", release, len(j.Unusable))
+		if len(j.Unusable()) != 1 {
+			t.Errorf("%s: %d certificates refused, want 1", release, len(j.Unusable()))
 		}
 	}
 	// The hash of the entry is that of the certificate's signature, in 7.3 SHA-256.
@@ -150,8 +150,8 @@ func TestBlacklistedCertificate(t *testing.T) {
 		listed  []byte
 		refused int
 	}{{"6.12", long[:], 1}, {"6.12", short[:], 0}, {"7.3", long[:], 0}, {"7.3", short[:], 1}} {
-		if j := newJudge(t, c.release, kernel.Module, ring(c.listed, strong)); len(j.Unusable) != c.refused {
-			t.Errorf("%s with a hash of %d bytes: %d certificates refused, want %d", c.release, len(c.listed), len(j.Unusable), c.refused)
+		if j := newJudge(t, c.release, kernel.Module, ring(c.listed, strong)); len(j.Unusable()) != c.refused {
+			t.Errorf("%s with a hash of %d bytes: %d certificates refused, want %d", c.release, len(c.listed), len(j.Unusable()), c.refused)
 		}
 	}
 }

@@ -56,7 +56,7 @@ func reportSigner(s cms.Signer) signerReport {
 }
 
 func reportVerified(s kernel.Signer) signerReport {
-	r := signerReport{SignatureSize: len(s.Value), Attributes: s.Attributes, Hash: s.Digest.Name()}
+	r := signerReport{SignatureSize: len(s.Value), Attributes: s.Attributes, Hash: s.Hash}
 	r.name(s.ID)
 	if s.Certificate != nil {
 		r.Subject = certificate.FormatName(s.Certificate.Subject)

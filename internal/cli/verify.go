@@ -57,7 +57,6 @@ func (p *program) verify(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	judge.Enforce = judge.Enforce || c.Bool("enforce")
 	if usage == kernel.Module && judge.Kernel().Unchecked {
 		p.warn("this kernel is built without CONFIG_MODULE_SIG: it looks at no module's signature")
 	}
@@ -97,7 +96,7 @@ func (p *program) newJudge(c *cli.Context, usage kernel.Usage) (*kernel.Judge, e
 		return nil, err
 	}
 	judge := kernel.NewJudge(rules, ring, usage)
-	for _, err := range judge.Unusable {
+	for _, err := range judge.Unusable() {
 		p.warn("kernel %s would not take this certificate into a keyring: %v", rules.Name, err)
 	}
 	return judge, nil
@@ -128,6 +127,7 @@ func (p *program) kernel(c *cli.Context) (rules *kernel.Kernel, err error) {
 	}
 	rules.FIPS = rules.FIPS || c.Bool("fips")
 	rules.NoAutoload = c.Bool("no-autoload")
+	rules.Enforce = rules.Enforce || c.Bool("enforce")
 	return rules, nil
 }
 

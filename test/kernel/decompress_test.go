@@ -58,7 +58,7 @@ func (i installation) bench() *bench {
 		i.Fatal(err)
 	}
 	judge := kernel.NewJudge(rulesOf(i.T, i.kernel.Config()), ring, kernel.Module)
-	if !judge.Enforce {
+	if !judge.Kernel().Enforce {
 		i.Fatal("the kernel loads unsigned modules: it is to have MODULE_SIG_FORCE")
 	}
 	return &bench{T: i.T, kernel: i.kernel, enforced: judge}

@@ -76,8 +76,9 @@ func (b *bench) trustDB(rules *kernel.Kernel) {
 	trust(b.T, platform, b.db...)
 	trust(b.T, modules, b.db...) // Debian's kernels look into .platform too
 	b.modules = kernel.NewJudge(rules, modules, kernel.Module)
-	b.enforced = kernel.NewJudge(rules, modules, kernel.Module)
-	b.enforced.Enforce = true
+	enforcing := *rules
+	enforcing.Enforce = true
+	b.enforced = kernel.NewJudge(&enforcing, modules, kernel.Module)
 	secondary := kernel.NewJudge(rules, builtin, kernel.MapValue)
 	b.systems = map[uint64]*kernel.Judge{
 		vector.Builtin: secondary, vector.Secondary: secondary,
