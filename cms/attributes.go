@@ -2,12 +2,9 @@ package cms
 
 import (
 	"encoding/asn1"
-	"syscall"
 
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
-
-	"sign-file/verdict"
 )
 
 // SignedAttributes returns the attributes that OpenSSL signs where nothing else is
@@ -61,7 +58,7 @@ func (s *Signer) MessageDigest(want asn1.ObjectIdentifier) ([]byte, error) {
 			return nil, malformed("signed attribute")
 		}
 		if seen[oid.String()] {
-			return nil, verdict.Refuse(syscall.EKEYREJECTED, "pkcs7_sig_note_authenticated_attr", "signed attribute %v comes twice", oid)
+			return nil, syntax("signed attribute %v comes twice", oid)
 		}
 		seen[oid.String()] = true
 		ok := true
@@ -76,10 +73,10 @@ func (s *Signer) MessageDigest(want asn1.ObjectIdentifier) ([]byte, error) {
 		}
 	}
 	if contentType == nil || digest == nil {
-		return nil, verdict.Refuse(syscall.EBADMSG, "pkcs7_sig_note_set_of_authattrs", "signed attributes lack contentType or messageDigest")
+		return nil, syntax("signed attributes lack contentType or messageDigest")
 	}
 	if !contentType.Equal(want) {
-		return nil, verdict.Refuse(syscall.EBADMSG, "pkcs7_sig_note_authenticated_attr", "signed content type %v is not that of the message", contentType)
+		return nil, syntax("signed content type %v is not that of the message", contentType)
 	}
 	return digest, nil
 }

@@ -3,47 +3,51 @@ package cms
 import (
 	"encoding/asn1"
 	"fmt"
-	"syscall"
 
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
-
-	"sign-file/verdict"
 )
 
 // MaxSize is the longest message that the kernel's ASN.1 decoder takes, in
 // bytes (asn1_ber_decoder: EMSGSIZE above).
 const MaxSize = 65535
 
-// decoder is the kernel function that finds malformed ASN.1.
-const decoder = "asn1_ber_decoder"
-
-func malformed(what string) error {
-	return verdict.Refuse(syscall.EBADMSG, decoder, "malformed %s", what)
+// SyntaxError is a message that is not what sign-file or OpenSSL write. The kernel may
+// take it all the same: see package kernel.
+type SyntaxError struct {
+	Reason string // lower case, no period
 }
 
+func (e *SyntaxError) Error() string { return e.Reason }
+
+func syntax(format string, args ...any) error {
+	return &SyntaxError{fmt.Sprintf(format, args...)}
+}
+
+func malformed(what string) error { return syntax("malformed %s, or not DER", what) }
+
 // Parse reads a DER ContentInfo that holds a SignedData and nothing behind it.
-// It is stricter than the kernel, which reads BER and ignores what follows. What
-// the kernel refuses too is a *verdict.Refusal.
+// It is stricter than the kernel, which reads BER and ignores what follows. An error is
+// a *SyntaxError.
 func Parse(der []byte) (*SignedData, error) {
 	if len(der) > MaxSize {
-		return nil, verdict.Refuse(syscall.EMSGSIZE, decoder, "a message of %d bytes is longer than the kernel reads (%d)", len(der), MaxSize)
+		return nil, syntax("a message of %d bytes is longer than the kernel reads (%d)", len(der), MaxSize)
 	}
 	input := cryptobyte.String(der)
 	var info, explicit, body cryptobyte.String
 	var contentType asn1.ObjectIdentifier
 	if !input.ReadASN1(&info, cbasn1.SEQUENCE) { // ContentInfo ::= SEQUENCE {
-		return nil, verdict.Refuse(syscall.EBADMSG, decoder, "not a DER PKCS#7 message")
+		return nil, syntax("not a DER PKCS#7 message")
 	}
 	if !input.Empty() {
-		return nil, fmt.Errorf("%d bytes follow the PKCS#7 message (the kernel ignores them, and no signer writes them)", len(input))
+		return nil, syntax("%d bytes follow the PKCS#7 message (the kernel ignores them, and no signer writes them)", len(input))
 	}
 	if !info.ReadASN1ObjectIdentifier(&contentType) || // contentType ContentType,
 		!info.ReadASN1(&explicit, tag0Constructed) || !info.Empty() { // content [0] EXPLICIT
 		return nil, malformed("ContentInfo")
 	}
 	if !contentType.Equal(oidSignedData) {
-		return nil, verdict.Refuse(syscall.EINVAL, "pkcs7_check_content_type", "content type %v is not signedData", contentType)
+		return nil, syntax("content type %v is not signedData", contentType)
 	}
 	if !explicit.ReadASN1(&body, cbasn1.SEQUENCE) || !explicit.Empty() { // SignedData }
 		return nil, malformed("SignedData")
@@ -61,7 +65,7 @@ func parseSignedData(body cryptobyte.String) (*SignedData, error) { // SignedDat
 		return nil, malformed("SignedData")
 	}
 	if s.Version != 1 && s.Version != 3 {
-		return nil, verdict.Refuse(syscall.EINVAL, "pkcs7_note_signeddata_version", "SignedData version %d is neither 1 nor 3", s.Version)
+		return nil, syntax("SignedData version %d is neither 1 nor 3", s.Version)
 	}
 	s.DigestAlgorithms = algorithms
 	if err := eachAlgorithm(algorithms); err != nil {
@@ -83,12 +87,12 @@ func parseSignedData(body cryptobyte.String) (*SignedData, error) { // SignedDat
 			return nil, err
 		}
 		if signer.Version != s.Version {
-			return nil, verdict.Refuse(syscall.EBADMSG, "pkcs7_note_signerinfo_version", "SignedData version %d with SignerInfo version %d", s.Version, signer.Version)
+			return nil, syntax("SignedData version %d with SignerInfo version %d", s.Version, signer.Version)
 		}
 		s.Signers = append(s.Signers, *signer)
 	}
 	if len(s.Signers) == 0 {
-		return nil, verdict.Refuse(syscall.EINVAL, "pkcs7_parse_message", "SignedData without a signer")
+		return nil, syntax("SignedData without a signer")
 	}
 	return &s, nil
 }
@@ -102,7 +106,7 @@ func parseSigner(signers *cryptobyte.String) (*Signer, error) { // SignerInfo ::
 		return nil, malformed("SignerInfo")
 	}
 	if want := map[bool]int{false: 1, true: 3}[s.ID.ByKeyID()]; s.Version != want {
-		return nil, verdict.Refuse(syscall.EINVAL, "pkcs7_note_signerinfo_version", "SignerInfo version %d does not go with the way the signer is named (version %d)", s.Version, want)
+		return nil, syntax("SignerInfo version %d does not go with the way the signer is named (version %d)", s.Version, want)
 	}
 	if !s.Digest.read(&body) || // digestAlgorithm DigestAlgorithmIdentifier,
 		!readOptional(&body, &s.SignedAttributes, tag0Constructed) || // signedAttrs [0] OPTIONAL,

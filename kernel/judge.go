@@ -13,7 +13,6 @@ import (
 	"sign-file/cms"
 	"sign-file/mapvalue"
 	modsig "sign-file/module_signature"
-	"sign-file/verdict"
 )
 
 // Module judges a file as init_module does, uncompressed as it is. The error says
@@ -57,11 +56,11 @@ const elfHeader = 64
 
 func (j *Judge) module(file io.ReaderAt, size int64) (*Verdict, error) {
 	if j.usage == Module && size < elfHeader {
-		return j.refused(verdict.Refuse(syscall.ENOEXEC, "copy_module_from_user", "%d bytes are no ELF file", size))
+		return j.refused(refuse(syscall.ENOEXEC, "copy_module_from_user", "%d bytes are no ELF file", size))
 	}
 	layout, err := modsig.Find(file, size)
 	if err == modsig.ErrUnsigned {
-		return j.refused(verdict.Refuse(syscall.ENODATA, "module_sig_check", "%v", err))
+		return j.refused(refuse(syscall.ENODATA, "module_sig_check", "%v", err))
 	}
 	if err != nil {
 		return j.refused(err)
@@ -98,7 +97,7 @@ func (j *Judge) checkFileHash(v *Verdict, file *io.SectionReader) (*Verdict, err
 	if !j.ring.blacklist.hasFile(h.Sum(nil)) {
 		return v, nil
 	}
-	return j.refused(verdict.Logged(syscall.EKEYREJECTED, "mod_is_hash_blacklisted", "is blacklisted", "the module itself is blacklisted"))
+	return j.refused(logged(syscall.EKEYREJECTED, "mod_is_hash_blacklisted", "is blacklisted", "the module itself is blacklisted"))
 }
 
 // MapValue judges a value as bpf_map_verify_value_sig does.
@@ -154,11 +153,11 @@ const maxKeySize = 1<<20 - 1
 
 func (j *Judge) addKey(der []byte) (*x509, error) {
 	if len(der) == 0 || len(der) > maxKeySize {
-		return nil, verdict.Refuse(syscall.EINVAL, "add_key", "%d bytes are too few or too many for a key", len(der))
+		return nil, refuse(syscall.EINVAL, "add_key", "%d bytes are too few or too many for a key", len(der))
 	}
 	c, err := j.kernel.parseCertificate(der, j.ring.blacklist)
 	if err == nil && c.blacklisted {
-		return nil, verdict.Logged(syscall.EKEYREJECTED, "x509_key_preparse", "is blacklisted", "the certificate is blacklisted")
+		return nil, logged(syscall.EKEYREJECTED, "x509_key_preparse", "is blacklisted", "the certificate is blacklisted")
 	}
 	return c, err
 }

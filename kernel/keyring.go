@@ -61,10 +61,10 @@ func ParseUsage(name string) (Usage, error) {
 
 // Judge is one kernel with its keys. It may be used by several goroutines at once.
 type Judge struct {
-	kernel *Kernel
-	ring   *Ring
-	usage  Usage
-	keys   keys
+	kernel   *Kernel
+	ring     *Ring
+	usage    Usage
+	keys     keys
 	unusable []error
 	enforce  bool
 }

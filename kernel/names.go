@@ -3,7 +3,6 @@ package kernel
 import (
 	"encoding/asn1"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"syscall"
 
@@ -11,26 +10,17 @@ import (
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 
 	"sign-file/digest"
-	"sign-file/verdict"
+	"sign-file/kernel/internal/ber"
 )
 
-// refusalOf returns nil for an error that is none of the kernel's.
-func refusalOf(err error) *verdict.Refusal {
-	var refusal *verdict.Refusal
-	if errors.As(err, &refusal) {
-		return refusal
-	}
-	return nil
-}
-
 func isErrno(err error, errno syscall.Errno) bool {
-	refusal := refusalOf(err)
+	refusal := RefusalOf(err)
 	return refusal != nil && refusal.Errno == errno
 }
 
 // about says what an error is about; a refusal stays one.
 func about(what string, err error) error {
-	if refusal := refusalOf(err); refusal != nil {
+	if refusal := RefusalOf(err); refusal != nil {
 		more := *refusal
 		more.Reason = what + ": " + more.Reason
 		return &more
@@ -43,7 +33,7 @@ func about(what string, err error) error {
 
 // objectIdentifier reads the content of an OID's DER; nil where it's none.
 func objectIdentifier(oid string) asn1.ObjectIdentifier {
-	input := cryptobyte.String(withHeader(tagOID, []byte(oid)))
+	input := cryptobyte.String(withHeader(ber.TagOID, []byte(oid)))
 	var id asn1.ObjectIdentifier
 	if !input.ReadASN1ObjectIdentifier(&id) {
 		return nil

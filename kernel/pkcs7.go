@@ -4,7 +4,7 @@ import (
 	"strings"
 	"syscall"
 
-	"sign-file/verdict"
+	"sign-file/kernel/internal/ber"
 )
 
 // message is a PKCS#7 message as pkcs7_parse_message reads it
@@ -64,7 +64,7 @@ type signerInfo struct {
 
 // messageParser is struct pkcs7_parse_context.
 type messageParser struct {
-	*decoder
+	*ber.Decoder
 	judge   *Judge
 	message *message
 	version byte
@@ -78,8 +78,8 @@ type messageParser struct {
 
 func (j *Judge) parseMessage(der []byte) (*message, error) {
 	p := &messageParser{judge: j, message: &message{}, signer: newSignerInfo()}
-	err := decode(der, func(d *decoder) {
-		p.decoder = d
+	err := ber.Decode(der, func(d *ber.Decoder) {
+		p.Decoder = d
 		p.contentInfo()
 	})
 	if err != nil {
@@ -94,20 +94,20 @@ func newSignerInfo() *signerInfo { return &signerInfo{seen: map[string]bool{}} }
 func (m *message) checkAttributes() error {
 	const where, log = "pkcs7_check_authattrs", "PKCS7: Inconsistently supplied authAttrs"
 	if len(m.signers) == 0 {
-		return verdict.Logged(syscall.EINVAL, where, log, "the message has no signer")
+		return logged(syscall.EINVAL, where, log, "the message has no signer")
 	}
 	m.attributes = m.signers[0].attributes != nil
 	for _, s := range m.signers {
 		if (s.attributes != nil) != m.attributes {
-			return verdict.Logged(syscall.EINVAL, where, log, "some signers have signed attributes and others have none")
+			return logged(syscall.EINVAL, where, log, "some signers have signed attributes and others have none")
 		}
 	}
 	return nil
 }
 
-func (p *messageParser) oid(act action) pattern {
-	return leaf(tagOID, func(e element) error {
-		p.lastOID = string(e.content)
+func (p *messageParser) oid(act ber.Action) ber.Pattern {
+	return ber.Leaf(ber.TagOID, func(e ber.Element) error {
+		p.lastOID = string(e.Content)
 		if act == nil {
 			return nil
 		}
@@ -116,84 +116,84 @@ func (p *messageParser) oid(act action) pattern {
 }
 
 func (p *messageParser) contentInfo() {
-	p.need(compound(tagSequence, func() {
-		p.need(p.oid(p.checkContentType))
-		p.maybe(compound(contextual(0), p.signedData, nil))
+	p.Need(ber.Compound(ber.TagSequence, func() {
+		p.Need(p.oid(p.checkContentType))
+		p.Maybe(ber.Compound(ber.Contextual(0), p.signedData, nil))
 	}, nil))
 }
 
-func (p *messageParser) checkContentType(element) error {
+func (p *messageParser) checkContentType(ber.Element) error {
 	if p.lastOID != oidSignedData {
-		return verdict.Logged(syscall.EINVAL, "pkcs7_check_content_type", "PKCS7: Only support pkcs7_signedData type", "content type is not signedData")
+		return logged(syscall.EINVAL, "pkcs7_check_content_type", "PKCS7: Only support pkcs7_signedData type", "content type is not signedData")
 	}
 	return nil
 }
 
 func (p *messageParser) signedData() {
-	p.need(compound(tagSequence, func() {
-		p.need(leaf(tagInteger, p.noteVersion))
-		p.choose(listOf(tagSet, p.digestAlgorithm, nil), listOf(tagSequence, p.digestAlgorithm, nil))
-		p.need(compound(tagSequence, func() {
-			p.need(p.oid(nil))
-			p.maybe(compound(contextual(0), func() { p.need(anything(p.noteContent)) }, nil))
+	p.Need(ber.Compound(ber.TagSequence, func() {
+		p.Need(ber.Leaf(ber.TagInteger, p.noteVersion))
+		p.Choose(ber.ListOf(ber.TagSet, p.digestAlgorithm, nil), ber.ListOf(ber.TagSequence, p.digestAlgorithm, nil))
+		p.Need(ber.Compound(ber.TagSequence, func() {
+			p.Need(p.oid(nil))
+			p.Maybe(ber.Compound(ber.Contextual(0), func() { p.Need(ber.Anything(p.noteContent)) }, nil))
 		}, p.noteContentType))
-		p.maybeChoose(listOf(contextual(0), p.certificateInSet, nil), listOf(contextual(2), p.certificate, nil))
+		p.MaybeChoose(ber.ListOf(ber.Contextual(0), p.certificateInSet, nil), ber.ListOf(ber.Contextual(2), p.certificate, nil))
 		p.message.chain, p.embedded = p.embedded, nil
-		p.maybeChoose(listOf(contextual(1), p.revocationList, nil), listOf(contextual(3), p.revocationList, nil))
-		p.choose(listOf(tagSet, p.signerInfo, nil), listOf(tagSequence, p.signerInfo, nil))
+		p.MaybeChoose(ber.ListOf(ber.Contextual(1), p.revocationList, nil), ber.ListOf(ber.Contextual(3), p.revocationList, nil))
+		p.Choose(ber.ListOf(ber.TagSet, p.signerInfo, nil), ber.ListOf(ber.TagSequence, p.signerInfo, nil))
 	}, nil))
 }
 
-func (p *messageParser) noteVersion(e element) error {
-	if len(e.content) != 1 || e.content[0] != 1 && e.content[0] != 3 {
-		return verdict.Logged(syscall.EINVAL, "pkcs7_note_signeddata_version", "PKCS7: Unsupported SignedData version", "SignedData version is neither 1 nor 3")
+func (p *messageParser) noteVersion(e ber.Element) error {
+	if len(e.Content) != 1 || e.Content[0] != 1 && e.Content[0] != 3 {
+		return logged(syscall.EINVAL, "pkcs7_note_signeddata_version", "PKCS7: Unsupported SignedData version", "SignedData version is neither 1 nor 3")
 	}
-	p.version = e.content[0]
+	p.version = e.Content[0]
 	return nil
 }
 
 // digestAlgorithm is an AlgorithmIdentifier, whose parameters are not looked at.
 func (p *messageParser) digestAlgorithm() { p.algorithm(nil) }
 
-func (p *messageParser) algorithm(act action) {
-	p.need(compound(tagSequence, p.algorithmIdentifier, act))
+func (p *messageParser) algorithm(act ber.Action) {
+	p.Need(ber.Compound(ber.TagSequence, p.algorithmIdentifier, act))
 }
 
 func (p *messageParser) algorithmIdentifier() {
-	p.need(p.oid(nil))
-	p.maybe(anything(nil))
+	p.Need(p.oid(nil))
+	p.Maybe(ber.Anything(nil))
 }
 
-func (p *messageParser) noteContentType(element) error {
+func (p *messageParser) noteContentType(ber.Element) error {
 	if p.lastOID != oidData && p.lastOID != oidIndirectData {
-		return verdict.Logged(syscall.EINVAL, "pkcs7_note_content", "PKCS7: Unsupported data type", "content type is neither id-data nor Authenticode's")
+		return logged(syscall.EINVAL, "pkcs7_note_content", "PKCS7: Unsupported data type", "content type is neither id-data nor Authenticode's")
 	}
 	p.message.contentType = p.lastOID
 	return nil
 }
 
-func (p *messageParser) noteContent(element) error {
+func (p *messageParser) noteContent(ber.Element) error {
 	p.message.attached = true
 	return nil
 }
 
 // certificateInSet may be missing: the set may be empty.
-func (p *messageParser) certificateInSet() { p.maybe(anything(p.extractCertificate)) }
+func (p *messageParser) certificateInSet() { p.Maybe(ber.Anything(p.extractCertificate)) }
 
-func (p *messageParser) certificate() { p.need(anything(p.extractCertificate)) }
+func (p *messageParser) certificate() { p.Need(ber.Anything(p.extractCertificate)) }
 
 // revocationList is read as a list of certificates, which a real one fails to be.
-func (p *messageParser) revocationList() { p.need(listOf(tagSequence, p.certificate, nil)) }
+func (p *messageParser) revocationList() { p.Need(ber.ListOf(ber.TagSequence, p.certificate, nil)) }
 
-func (p *messageParser) extractCertificate(e element) error {
-	if e.tag != tagSequence {
-		return verdict.Refuse(syscall.EBADMSG, "pkcs7_extract_cert", "an embedded certificate is no SEQUENCE")
+func (p *messageParser) extractCertificate(e ber.Element) error {
+	if e.Tag != ber.TagSequence {
+		return refuse(syscall.EBADMSG, "pkcs7_extract_cert", "an embedded certificate is no SEQUENCE")
 	}
-	stop := e.start + len(e.content)
-	if p.data[e.start-e.header+1] == 0x80 {
-		stop = min(stop+2, len(p.data)) // what the kernel adds for the end-of-contents octets
+	stop := e.Start + len(e.Content)
+	if p.Data[e.Start-e.Header+1] == 0x80 {
+		stop = min(stop+2, len(p.Data)) // what the kernel adds for the end-of-contents octets
 	}
-	parsed, err := p.judge.kernel.parseCertificate(p.data[e.start-e.header:stop], p.judge.ring.blacklist)
+	parsed, err := p.judge.kernel.parseCertificate(p.Data[e.Start-e.Header:stop], p.judge.ring.blacklist)
 	if err != nil {
 		return about("embedded certificate", err)
 	}
@@ -202,92 +202,92 @@ func (p *messageParser) extractCertificate(e element) error {
 }
 
 func (p *messageParser) signerInfo() {
-	p.need(compound(tagSequence, func() {
-		p.need(leaf(tagInteger, p.noteSignerVersion))
-		p.choose(compound(tagSequence, p.issuerAndSerial, nil), leaf(context(0), p.noteKeyID))
+	p.Need(ber.Compound(ber.TagSequence, func() {
+		p.Need(ber.Leaf(ber.TagInteger, p.noteSignerVersion))
+		p.Choose(ber.Compound(ber.TagSequence, p.issuerAndSerial, nil), ber.Leaf(ber.Context(0), p.noteKeyID))
 		p.algorithm(p.noteDigestAlgorithm)
-		p.maybeChoose(
-			listOf(contextual(0), p.attribute, p.noteAttributes),
-			compound(contextual(2), func() { p.need(listOf(tagSequence, p.attribute, nil)) }, nil))
+		p.MaybeChoose(
+			ber.ListOf(ber.Contextual(0), p.attribute, p.noteAttributes),
+			ber.Compound(ber.Contextual(2), func() { p.Need(ber.ListOf(ber.TagSequence, p.attribute, nil)) }, nil))
 		p.algorithm(p.noteKeyAlgorithm)
-		p.need(leaf(tagOctetString, p.noteSignature))
-		p.maybeChoose(listOf(contextual(1), p.unsignedAttribute, nil), listOf(contextual(3), p.unsignedAttribute, nil))
+		p.Need(ber.Leaf(ber.TagOctetString, p.noteSignature))
+		p.MaybeChoose(ber.ListOf(ber.Contextual(1), p.unsignedAttribute, nil), ber.ListOf(ber.Contextual(3), p.unsignedAttribute, nil))
 	}, p.noteSigner))
 }
 
-func (p *messageParser) noteSignerVersion(e element) error {
+func (p *messageParser) noteSignerVersion(e ber.Element) error {
 	const where = "pkcs7_note_signerinfo_version"
-	if len(e.content) != 1 || e.content[0] != 1 && e.content[0] != 3 {
-		return verdict.Logged(syscall.EINVAL, where, "PKCS7: Unsupported SignerInfo version", "SignerInfo version is neither 1 nor 3")
+	if len(e.Content) != 1 || e.Content[0] != 1 && e.Content[0] != 3 {
+		return logged(syscall.EINVAL, where, "PKCS7: Unsupported SignerInfo version", "SignerInfo version is neither 1 nor 3")
 	}
-	if e.content[0] != p.version {
-		return verdict.Logged(syscall.EBADMSG, where, "PKCS7: SignedData-SignerInfo version mismatch", "SignedData version %d with SignerInfo version %d", p.version, e.content[0])
+	if e.Content[0] != p.version {
+		return logged(syscall.EBADMSG, where, "PKCS7: SignedData-SignerInfo version mismatch", "SignedData version %d with SignerInfo version %d", p.version, e.Content[0])
 	}
-	p.byKeyID = e.content[0] == 3
+	p.byKeyID = e.Content[0] == 3
 	return nil
 }
 
 func (p *messageParser) issuerAndSerial() {
-	p.need(listOf(tagSequence, p.relativeName, func(e element) error {
-		p.issuer = e.content
+	p.Need(ber.ListOf(ber.TagSequence, p.relativeName, func(e ber.Element) error {
+		p.issuer = e.Content
 		return nil
 	}))
-	p.need(leaf(tagInteger, func(e element) error {
-		p.serial = e.content
+	p.Need(ber.Leaf(ber.TagInteger, func(e ber.Element) error {
+		p.serial = e.Content
 		return nil
 	}))
 }
 
 func (p *messageParser) relativeName() {
-	p.need(listOf(tagSet, func() {
-		p.need(compound(tagSequence, func() {
-			p.need(p.oid(nil))
-			p.need(anything(nil))
+	p.Need(ber.ListOf(ber.TagSet, func() {
+		p.Need(ber.Compound(ber.TagSequence, func() {
+			p.Need(p.oid(nil))
+			p.Need(ber.Anything(nil))
 		}, nil))
 	}, nil))
 }
 
-func (p *messageParser) noteKeyID(e element) error {
-	p.keyID = e.content
+func (p *messageParser) noteKeyID(e ber.Element) error {
+	p.keyID = e.Content
 	return nil
 }
 
 // noteDigestAlgorithm is pkcs7_sig_note_digest_algo.
-func (p *messageParser) noteDigestAlgorithm(element) error {
+func (p *messageParser) noteDigestAlgorithm(ber.Element) error {
 	if p.signer.hash = p.judge.kernel.hash(p.lastOID); p.signer.hash == nil {
-		return verdict.Logged(syscall.ENOPKG, "pkcs7_sig_note_digest_algo", "Unsupported digest algo:", "kernel %s does not verify %s", p.judge.kernel.Name, hashName(p.lastOID))
+		return logged(syscall.ENOPKG, "pkcs7_sig_note_digest_algo", "Unsupported digest algo:", "kernel %s does not verify %s", p.judge.kernel.Name, hashName(p.lastOID))
 	}
 	return nil
 }
 
 // noteKeyAlgorithm is pkcs7_sig_note_pkey_algo. The hash in an ecdsa-with-* OID is
 // ignored, and sha256WithRSAEncryption and its like are not known here.
-func (p *messageParser) noteKeyAlgorithm(element) error {
+func (p *messageParser) noteKeyAlgorithm(ber.Element) error {
 	kind, ok := p.judge.kernel.signatureKind(p.lastOID)
 	if !ok {
-		return verdict.Logged(syscall.ENOPKG, "pkcs7_sig_note_pkey_algo", "Unsupported pkey algo:", "kernel %s does not verify signature algorithm %s in a message", p.judge.kernel.Name, formatOID(p.lastOID))
+		return logged(syscall.ENOPKG, "pkcs7_sig_note_pkey_algo", "Unsupported pkey algo:", "kernel %s does not verify signature algorithm %s in a message", p.judge.kernel.Name, formatOID(p.lastOID))
 	}
 	p.signer.kind = kind
 	return nil
 }
 
-func (p *messageParser) noteSignature(e element) error {
-	p.signer.value = e.content
+func (p *messageParser) noteSignature(e ber.Element) error {
+	p.signer.value = e.Content
 	return nil
 }
 
 func (p *messageParser) unsignedAttribute() {
-	p.need(compound(tagSequence, func() {
-		p.need(leaf(tagOID, nil))
-		p.need(listOf(tagSet, func() { p.need(anything(nil)) }, nil))
+	p.Need(ber.Compound(ber.TagSequence, func() {
+		p.Need(ber.Leaf(ber.TagOID, nil))
+		p.Need(ber.ListOf(ber.TagSet, func() { p.Need(ber.Anything(nil)) }, nil))
 	}, nil))
 }
 
 // noteSigner is pkcs7_note_signed_info.
-func (p *messageParser) noteSigner(element) error {
+func (p *messageParser) noteSigner(ber.Element) error {
 	s := p.signer
 	if p.message.contentType == oidIndirectData && s.attributes == nil {
-		return verdict.Logged(syscall.EBADMSG, "pkcs7_note_signed_info", "PKCS7: Authenticode requires AuthAttrs", "Authenticode without signed attributes")
+		return logged(syscall.EBADMSG, "pkcs7_note_signed_info", "PKCS7: Authenticode requires AuthAttrs", "Authenticode without signed attributes")
 	}
 	if p.byKeyID {
 		s.id, s.keyID = p.keyID, p.keyID

@@ -14,7 +14,7 @@ import (
 	"filippo.io/mldsa"
 
 	"sign-file/internal/fips204"
-	"sign-file/verdict"
+	"sign-file/kernel/internal/ber"
 )
 
 // publicKey is a certificate's key, by the kernel's name of it, and as far as it
@@ -26,10 +26,10 @@ type publicKey struct {
 }
 
 // noteKey is x509_extract_key_data.
-func (p *certificateParser) noteKey(e element) error {
+func (p *certificateParser) noteKey(e ber.Element) error {
 	const where = "x509_extract_key_data"
 	key := &p.x509.key
-	unknown := verdict.Refuse(syscall.ENOPKG, where, "kernel %s has no use for keys of type %s", p.kernel.Name, formatOID(p.lastOID))
+	unknown := refuse(syscall.ENOPKG, where, "kernel %s has no use for keys of type %s", p.kernel.Name, formatOID(p.lastOID))
 	switch p.lastOID {
 	case oidRSA:
 		key.kind = kindRSA
@@ -41,14 +41,14 @@ func (p *certificateParser) noteKey(e element) error {
 		key.kind = mldsaKind(p.lastOID)
 	case oidEC:
 		// parse_OID: the parameters are an OID, its length in one octet.
-		if len(p.params) < 3 || p.params[0] != tagOID || int(p.params[1]) != len(p.params)-2 {
-			return verdict.Refuse(syscall.EBADMSG, where, "the key's curve is not named by an object identifier")
+		if len(p.params) < 3 || p.params[0] != ber.TagOID || int(p.params[1]) != len(p.params)-2 {
+			return refuse(syscall.EBADMSG, where, "the key's curve is not named by an object identifier")
 		}
 		key.kind, key.curve = kindECDSA, string(p.params[2:])
 		if key.curve == oidSM2 {
 			key.kind = kindSM2
 		} else if !slices.Contains(p.kernel.curves, key.curve) {
-			return verdict.Refuse(syscall.ENOPKG, where, "kernel %s does not know the curve %s", p.kernel.Name, formatOID(key.curve))
+			return refuse(syscall.ENOPKG, where, "kernel %s does not know the curve %s", p.kernel.Name, formatOID(key.curve))
 		}
 	}
 	if key.kind == "" || key.kind == kindSM2 && !p.kernel.sm2 || key.kind.isMLDSA() && !p.kernel.mldsa {
@@ -56,7 +56,7 @@ func (p *certificateParser) noteKey(e element) error {
 	}
 	raw, ok := bitString(e)
 	if !ok {
-		return verdict.Refuse(syscall.EBADMSG, where, "the key is no whole number of bytes")
+		return refuse(syscall.EBADMSG, where, "the key is no whole number of bytes")
 	}
 	key.raw = raw
 	return nil
@@ -96,18 +96,18 @@ func (h *hash) sum(data []byte) ([]byte, error) {
 
 const verifyFunction = "public_key_verify_signature"
 
-var errMismatch = verdict.Refuse(syscall.EKEYREJECTED, verifyFunction, "the data or its signature was changed after signing")
+var errMismatch = refuse(syscall.EKEYREJECTED, verifyFunction, "the data or its signature was changed after signing")
 
 // verifySignature is public_key_verify_signature with what it calls. The error is
-// a *verdict.Refusal, or says why there is no telling.
+// a *Refusal, or says why there is no telling.
 func (k *Kernel) verifySignature(key *publicKey, s *signature) error {
 	if key.kind != s.kind {
-		return verdict.Refuse(syscall.EKEYREJECTED, verifyFunction, "a signature of type %s for a key of type %s", s.kind, key.kind)
+		return refuse(syscall.EKEYREJECTED, verifyFunction, "a signature of type %s for a key of type %s", s.kind, key.kind)
 	}
 	switch {
 	case key.kind == kindRSA:
 		if s.hash.noPrefix {
-			return verdict.Refuse(syscall.EINVAL, "rsassa_pkcs1_create", "the kernel does not verify %s with RSA", s.hash.name)
+			return refuse(syscall.EINVAL, "rsassa_pkcs1_create", "the kernel does not verify %s with RSA", s.hash.name)
 		}
 		return k.verifyRSA(key, s)
 	case key.kind == kindECDSA:
@@ -127,11 +127,11 @@ func (k *Kernel) verifyRSA(key *publicKey, s *signature) error {
 	}
 	size := limbBytes(n)
 	if !k.rsaSize(size * 8) {
-		return verdict.Refuse(syscall.EINVAL, "rsa_check_key_length", "the kernel does not take RSA keys of %d bits", size*8)
+		return refuse(syscall.EINVAL, "rsa_check_key_length", "the kernel does not take RSA keys of %d bits", size*8)
 	}
 	m := new(big.Int).SetBytes(s.value)
 	if len(s.value) != size || m.Cmp(n) >= 0 {
-		return verdict.Refuse(syscall.EINVAL, where, "the signature is not as long as the RSA key")
+		return refuse(syscall.EINVAL, where, "the signature is not as long as the RSA key")
 	}
 	sum, err := s.sum()
 	if err != nil {
@@ -147,7 +147,7 @@ func (k *Kernel) verifyRSA(key *publicKey, s *signature) error {
 func checkPadding(block, digestInfo []byte, sumSize int) error {
 	const where = "rsassa_pkcs1_verify"
 	if block[0] != 0 {
-		return verdict.Refuse(syscall.EINVAL, where, "the data or its signature was changed after signing, or another key has signed")
+		return refuse(syscall.EINVAL, where, "the data or its signature was changed after signing, or another key has signed")
 	}
 	at := 2
 	for at < len(block) && block[at] == 0xff {
@@ -155,7 +155,7 @@ func checkPadding(block, digestInfo []byte, sumSize int) error {
 	}
 	info, ok := bytes.CutPrefix(block[at:], []byte{0})
 	if block[1] != 1 || !ok || at < 10 || !bytes.HasPrefix(info, digestInfo[:len(digestInfo)-sumSize]) {
-		return verdict.Refuse(syscall.EBADMSG, where, "the signature's padding is not that of the hash algorithm that the message names")
+		return refuse(syscall.EBADMSG, where, "the signature's padding is not that of the hash algorithm that the message names")
 	}
 	if !bytes.Equal(info, digestInfo) {
 		return errMismatch
@@ -167,27 +167,27 @@ func checkPadding(block, digestInfo []byte, sumSize int) error {
 func (k *Kernel) rsaKey(der []byte) (n, e *big.Int, err error) {
 	n, e = new(big.Int), new(big.Int)
 	size := len(der)
-	read := func(into *big.Int) action {
-		return func(v element) error {
-			if len(v.content) == 0 || len(v.content) > size {
-				return verdict.Refuse(syscall.EINVAL, "rsa_parse_pub_key", "a number of the RSA key is empty, or the exponent longer than the modulus")
+	read := func(into *big.Int) ber.Action {
+		return func(v ber.Element) error {
+			if len(v.Content) == 0 || len(v.Content) > size {
+				return refuse(syscall.EINVAL, "rsa_parse_pub_key", "a number of the RSA key is empty, or the exponent longer than the modulus")
 			}
-			size = len(v.content)
-			into.SetBytes(v.content)
+			size = len(v.Content)
+			into.SetBytes(v.Content)
 			return nil
 		}
 	}
-	err = decode(der, func(d *decoder) {
-		d.need(compound(tagSequence, func() {
-			d.need(leaf(tagInteger, read(n)))
-			d.need(leaf(tagInteger, read(e)))
+	err = ber.Decode(der, func(d *ber.Decoder) {
+		d.Need(ber.Compound(ber.TagSequence, func() {
+			d.Need(ber.Leaf(ber.TagInteger, read(n)))
+			d.Need(ber.Leaf(ber.TagInteger, read(e)))
 		}, nil))
 	})
 	if err == nil && k.FIPS && (e.BitLen() < 17 || e.BitLen() > 256 || e.Bit(0) == 0 || e.Cmp(big.NewInt(1<<16)) <= 0) {
-		err = verdict.Refuse(syscall.EINVAL, "rsa_check_exponent_fips", "the RSA exponent is not allowed in FIPS mode")
+		err = refuse(syscall.EINVAL, "rsa_check_exponent_fips", "the RSA exponent is not allowed in FIPS mode")
 	}
 	if err == nil && n.Sign() == 0 {
-		err = verdict.Refuse(syscall.EINVAL, "rsa_check_key_length", "the RSA modulus is zero")
+		err = refuse(syscall.EINVAL, "rsa_check_key_length", "the RSA modulus is zero")
 	}
 	return n, e, err
 }
@@ -210,10 +210,10 @@ func (k *Kernel) rsaSize(bits int) bool {
 func (k *Kernel) verifyECDSA(key *publicKey, s *signature) error {
 	const where = "ecdsa_verify"
 	if s.hash.algorithm == nil || s.hash.algorithm.ECDSA() == nil {
-		return verdict.Refuse(syscall.EINVAL, "software_key_determine_akcipher", "the kernel does not verify %s with ECDSA", s.hash.name)
+		return refuse(syscall.EINVAL, "software_key_determine_akcipher", "the kernel does not verify %s with ECDSA", s.hash.name)
 	}
 	if !k.finds(k.hasECDSA) || k.FIPS && key.curve == oidP192 {
-		return verdict.Refuse(syscall.ENOENT, verifyFunction, "kernel %s is built without ECDSA for this curve", k.Name)
+		return refuse(syscall.ENOENT, verifyFunction, "kernel %s is built without ECDSA for this curve", k.Name)
 	}
 	curve := curveOf(key.curve)
 	if curve == nil {
@@ -221,7 +221,7 @@ func (k *Kernel) verifyECDSA(key *publicKey, s *signature) error {
 	}
 	public, err := ecdsa.ParseUncompressedPublicKey(curve, key.raw)
 	if err != nil {
-		return verdict.Refuse(syscall.EINVAL, "ecdsa_set_pub_key", "the ECDSA key is not an uncompressed point of its curve")
+		return refuse(syscall.EINVAL, "ecdsa_set_pub_key", "the ECDSA key is not an uncompressed point of its curve")
 	}
 	n := curve.Params().N
 	r, v, err := ecdsaValue(s.value, limbBytes(n))
@@ -229,7 +229,7 @@ func (k *Kernel) verifyECDSA(key *publicKey, s *signature) error {
 		return err
 	}
 	if r.Sign() == 0 || v.Sign() == 0 || r.Cmp(n) >= 0 || v.Cmp(n) >= 0 {
-		return verdict.Refuse(syscall.EBADMSG, where, "the ECDSA signature is out of range")
+		return refuse(syscall.EBADMSG, where, "the ECDSA signature is out of range")
 	}
 	sum, err := s.sum()
 	if err != nil {
@@ -245,23 +245,23 @@ func (k *Kernel) verifyECDSA(key *publicKey, s *signature) error {
 // unsigned: their first bit is no sign.
 func ecdsaValue(der []byte, size int) (r, s *big.Int, err error) {
 	r, s = new(big.Int), new(big.Int)
-	read := func(into *big.Int) action {
-		return func(e element) error {
-			v := e.content
+	read := func(into *big.Int) ber.Action {
+		return func(e ber.Element) error {
+			v := e.Content
 			if len(v) > size && v[0] == 0 {
 				v = v[1:]
 			}
 			if len(v) == 0 || len(v) > size {
-				return verdict.Refuse(syscall.EINVAL, "ecdsa_get_signature_rs", "a number of the ECDSA signature is empty or too large")
+				return refuse(syscall.EINVAL, "ecdsa_get_signature_rs", "a number of the ECDSA signature is empty or too large")
 			}
 			into.SetBytes(v)
 			return nil
 		}
 	}
-	err = decode(der, func(d *decoder) {
-		d.need(compound(tagSequence, func() {
-			d.need(leaf(tagInteger, read(r)))
-			d.need(leaf(tagInteger, read(s)))
+	err = ber.Decode(der, func(d *ber.Decoder) {
+		d.Need(ber.Compound(ber.TagSequence, func() {
+			d.Need(ber.Leaf(ber.TagInteger, read(r)))
+			d.Need(ber.Leaf(ber.TagInteger, read(s)))
 		}, nil))
 	})
 	return r, s, err
@@ -271,18 +271,18 @@ func ecdsaValue(der []byte, size int) (r, s *big.Int, err error) {
 // signature, EBADMSG there, is told from a wrong one by its length alone.
 func (k *Kernel) verifyMLDSA(key *publicKey, s *signature) error {
 	if !s.unhashed && s.hash != nil && s.hash.name != "sha512" {
-		return verdict.Refuse(syscall.EINVAL, "software_key_determine_akcipher", "the kernel verifies ML-DSA over signed attributes with sha512 alone, not with %s", s.hash.name)
+		return refuse(syscall.EINVAL, "software_key_determine_akcipher", "the kernel verifies ML-DSA over signed attributes with sha512 alone, not with %s", s.hash.name)
 	}
 	if !k.finds(k.hasMLDSA) {
-		return verdict.Refuse(syscall.ENOENT, verifyFunction, "kernel %s is built without ML-DSA, as Debian's are (--config names another build)", k.Name)
+		return refuse(syscall.ENOENT, verifyFunction, "kernel %s is built without ML-DSA, as Debian's are (--config names another build)", k.Name)
 	}
 	parameters := map[keyKind]mldsa.Parameters{"mldsa44": mldsa.MLDSA44(), "mldsa65": mldsa.MLDSA65(), "mldsa87": mldsa.MLDSA87()}[key.kind]
 	public, err := mldsa.NewPublicKey(parameters, key.raw)
 	if err != nil {
-		return verdict.Refuse(syscall.EINVAL, "crypto_mldsa_set_pub_key", "the ML-DSA key is not as long as one of its kind")
+		return refuse(syscall.EINVAL, "crypto_mldsa_set_pub_key", "the ML-DSA key is not as long as one of its kind")
 	}
 	if len(s.value) != parameters.SignatureSize() {
-		return verdict.Refuse(syscall.EBADMSG, "mldsa_verify", "the signature is not as long as one of %v", parameters)
+		return refuse(syscall.EBADMSG, "mldsa_verify", "the signature is not as long as one of %v", parameters)
 	}
 	mu := fips204.NewMu(public)
 	if err := s.write(mu); err != nil {

@@ -8,7 +8,7 @@ import (
 
 	"sign-file/certificate"
 	"sign-file/cms"
-	"sign-file/verdict"
+	"sign-file/kernel/internal/ber"
 )
 
 // validateTrust is pkcs7_validate_trust: every signer whose key is found must
@@ -44,7 +44,7 @@ func (m *message) validateTrust(j *Judge) error {
 // validateTrust is pkcs7_validate_trust_one.
 func (s *signerInfo) validateTrust(j *Judge) error {
 	if s.unsupported {
-		return verdict.Refuse(syscall.ENOPKG, trustFunction, "the signer's algorithms are not supported")
+		return refuse(syscall.ENOPKG, trustFunction, "the signer's algorithms are not supported")
 	}
 	signed, last := &s.signature, (*link)(nil)
 	for c := s.signer; c != nil; c = c.signer {
@@ -82,7 +82,7 @@ func (s *signerInfo) validateTrust(j *Judge) error {
 const trustFunction = "pkcs7_validate_trust"
 
 func (s *signerInfo) unknown() error {
-	return verdict.Refuse(syscall.ENOKEY, trustFunction, "no trusted certificate is that of the signer (%s)", s.describe())
+	return refuse(syscall.ENOKEY, trustFunction, "no trusted certificate is that of the signer (%s)", s.describe())
 }
 
 // seenBefore is for a chain that joins that of an earlier signer.
@@ -121,11 +121,11 @@ type candidate struct {
 
 func (c candidate) vouchFor(j *Judge, signed *signature) error {
 	if c.other {
-		return verdict.Refuse(syscall.EKEYREJECTED, findFunction, "the trusted certificate of that issuer and serial number has another key identifier")
+		return refuse(syscall.EKEYREJECTED, findFunction, "the trusted certificate of that issuer and serial number has another key identifier")
 	}
 	err := j.kernel.verifySignature(&c.key.key, signed)
-	if refusal := refusalOf(err); refusal != nil {
-		return verdict.Refuse(syscall.EKEYREJECTED, refusal.Func, "%s", refusal.Reason)
+	if refusal := RefusalOf(err); refusal != nil {
+		return refuse(syscall.EKEYREJECTED, refusal.Func, "%s", refusal.Reason)
 	}
 	return err
 }
@@ -167,11 +167,11 @@ func (k keys) find(id, keyID []byte) ([]candidate, error) {
 		either, keyID = keyID, nil
 	}
 	if len(either) == 0 {
-		return nil, verdict.Refuse(syscall.EINVAL, findFunction, "the message does not say who signed it")
+		return nil, refuse(syscall.EINVAL, findFunction, "the message does not say who signed it")
 	}
 	found := k[string(either)]
 	if len(found) == 0 {
-		return nil, verdict.Refuse(syscall.ENOKEY, findFunction, "no such key")
+		return nil, refuse(syscall.ENOKEY, findFunction, "no such key")
 	}
 	var candidates []candidate
 	for _, c := range found {
@@ -188,7 +188,7 @@ func (s *signerInfo) cmsID() cms.SignerID {
 	if s.keyID != nil {
 		return cms.SignerID{SubjectKeyID: s.keyID}
 	}
-	return cms.SignerID{Issuer: withHeader(tagSequence, s.issuer), Serial: withHeader(tagInteger, s.serial)}
+	return cms.SignerID{Issuer: withHeader(ber.TagSequence, s.issuer), Serial: withHeader(ber.TagInteger, s.serial)}
 }
 
 // DescribeID names a signer for people.

@@ -5,8 +5,6 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"sign-file/verdict"
 )
 
 // Verdict is what a kernel says.
@@ -42,7 +40,7 @@ type Verdict struct {
 
 // refused makes a verdict of a refusal. Other errors stay errors: there is none.
 func (j *Judge) refused(err error) (*Verdict, error) {
-	refusal := refusalOf(err)
+	refusal := RefusalOf(err)
 	if refusal == nil {
 		return nil, err
 	}
@@ -73,7 +71,7 @@ func (v *Verdict) load(enforce bool) {
 }
 
 // advice says what to do about a refusal.
-func advice(r *verdict.Refusal) string {
+func advice(r *Refusal) string {
 	switch r.Func {
 	case "x509_key_preparse", "mod_is_hash_blacklisted":
 		return "use a build that is not blacklisted: this one was revoked on purpose"
@@ -96,7 +94,7 @@ func advice(r *verdict.Refusal) string {
 }
 
 // adviceRejected is for EKEYREJECTED, which has many meanings.
-func adviceRejected(r *verdict.Refusal) string {
+func adviceRejected(r *Refusal) string {
 	switch r.Func {
 	case "pkcs7_verify":
 		return "sign again as sign-file does: plain data, without signed attributes (openssl cms -noattr)"
@@ -108,7 +106,7 @@ func adviceRejected(r *verdict.Refusal) string {
 
 // reason drops the errno of an error that is explained otherwise.
 func reason(err error) string {
-	var refusal *verdict.Refusal
+	var refusal *Refusal
 	if errors.As(err, &refusal) {
 		return refusal.Reason
 	}

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"syscall"
 
-	"sign-file/verdict"
+	"sign-file/kernel/internal/ber"
 )
 
 // link is an embedded certificate as one message's verification sees it.
@@ -19,7 +19,7 @@ type link struct {
 // check runs verify_pkcs7_message_sig on a parsed message.
 func (m *message) check(j *Judge, content *Content) error {
 	if m.attached {
-		return verdict.Logged(syscall.EBADMSG, "verify_pkcs7_message_sig", "PKCS#7 signature with non-detached data", "the message carries its own content, and must be detached")
+		return logged(syscall.EBADMSG, "verify_pkcs7_message_sig", "PKCS#7 signature with non-detached data", "the message carries its own content, and must be detached")
 	}
 	if err := m.checkUsage(j); err != nil {
 		return err
@@ -34,7 +34,7 @@ func (m *message) check(j *Judge, content *Content) error {
 func (m *message) checkUsage(j *Judge) error {
 	name := map[Usage]string{Module: "module", MapValue: "unspecified", BPF: "unspecified", Firmware: "firmware"}[j.usage]
 	refuse := func(what, reason string) error {
-		return verdict.Logged(syscall.EKEYREJECTED, "pkcs7_verify", "PKCS7: Invalid "+name+" sig ("+what+")", "%s", reason)
+		return logged(syscall.EKEYREJECTED, "pkcs7_verify", "PKCS7: Invalid "+name+" sig ("+what+")", "%s", reason)
 	}
 	switch {
 	case m.contentType != oidData:
@@ -53,13 +53,13 @@ func (m *message) waived(k *Kernel) bool { return k.waivesAttributes && m.signer
 // verify is the second half of pkcs7_verify: whether the message agrees with
 // itself and with the certificates that it carries.
 func (m *message) verify(k *Kernel, content *Content) error {
-	verdictSoFar := verdict.Refuse(syscall.ENOPKG, "pkcs7_verify", "no signer of the message uses algorithms that the kernel has")
+	verdictSoFar := refuse(syscall.ENOPKG, "pkcs7_verify", "no signer of the message uses algorithms that the kernel has")
 	passed := false
 	for _, s := range m.signers {
 		err := s.verify(k, m, content)
 		switch {
 		case s.blacklisted:
-			verdictSoFar = verdict.Logged(syscall.EKEYREJECTED, "pkcs7_verify", "is blacklisted", "a certificate that the signer depends on is blacklisted")
+			verdictSoFar = logged(syscall.EKEYREJECTED, "pkcs7_verify", "is blacklisted", "a certificate that the signer depends on is blacklisted")
 		case isErrno(err, syscall.ENOPKG):
 			s.unsupported = true
 			verdictSoFar = firstOf(verdictSoFar, err)
@@ -98,7 +98,7 @@ func (s *signerInfo) verify(k *Kernel, m *message, content *Content) error {
 		return nil
 	}
 	if t := s.signingTime; t != nil && (*t < s.signer.notBefore || *t > s.signer.notAfter) {
-		return verdict.Logged(syscall.EKEYREJECTED, "pkcs7_verify_one", "PKCS7: Message signed outside of X.509 validity window", "signed outside of the validity of the embedded certificate")
+		return logged(syscall.EKEYREJECTED, "pkcs7_verify_one", "PKCS7: Message signed outside of X.509 validity window", "signed outside of the validity of the embedded certificate")
 	}
 	if err := k.verifySignature(&s.signer.key, &s.signature); err != nil {
 		return about("embedded certificate", err)
@@ -115,7 +115,7 @@ func (s *signerInfo) digest(k *Kernel, content *Content) error {
 		return nil
 	}
 	if !k.has(s.hash) {
-		return verdict.Refuse(syscall.ENOPKG, where, "kernel %s does not have %s loaded", k.Name, s.hash.name)
+		return refuse(syscall.ENOPKG, where, "kernel %s does not have %s loaded", k.Name, s.hash.name)
 	}
 	if s.attributes == nil {
 		s.sum = func() ([]byte, error) { return content.sum(s.hash) }
@@ -127,12 +127,12 @@ func (s *signerInfo) digest(k *Kernel, content *Content) error {
 	}
 	switch {
 	case len(sum) != len(s.messageDigest):
-		return verdict.Logged(syscall.EBADMSG, where, "Invalid digest size", "the digest in the signed attributes is not as long as one of %s", s.hash.name)
+		return logged(syscall.EBADMSG, where, "Invalid digest size", "the digest in the signed attributes is not as long as one of %s", s.hash.name)
 	case !bytes.Equal(sum, s.messageDigest):
-		return verdict.Logged(syscall.EKEYREJECTED, where, "Message digest doesn't match", "the data is not what was signed: its %s digest differs", s.hash.name)
+		return logged(syscall.EKEYREJECTED, where, "Message digest doesn't match", "the data is not what was signed: its %s digest differs", s.hash.name)
 	}
 	// RFC 5652, section 5.4: what is signed has SET's tag in place of [0].
-	s.over(append([]byte{tagSet}, s.attributes...))
+	s.over(append([]byte{ber.TagSet}, s.attributes...))
 	return nil
 }
 
@@ -179,7 +179,7 @@ func (m *message) issuerOf(c *link) (*link, error) {
 			}
 		case same(p.id, c.authorityID):
 			if c.authorityKeyID != nil && !same(p.keyID, c.authorityKeyID) {
-				return nil, verdict.Logged(syscall.EKEYREJECTED, "pkcs7_verify_sig_chain", "X.509 chain contains auth-skid nonmatch", "an embedded issuer has another key identifier than its subject says")
+				return nil, logged(syscall.EKEYREJECTED, "pkcs7_verify_sig_chain", "X.509 chain contains auth-skid nonmatch", "an embedded issuer has another key identifier than its subject says")
 			}
 			return p, nil
 		}

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"syscall"
 
-	"sign-file/verdict"
+	"sign-file/kernel/internal/ber"
 )
 
 // x509 is a certificate as x509_cert_parse reads it
@@ -34,11 +34,11 @@ type x509 struct {
 
 // certificateParser is struct x509_parse_context.
 type certificateParser struct {
-	*decoder
+	*ber.Decoder
 	kernel       *Kernel
 	x509         *x509
 	lastOID      string
-	lastTime     element
+	lastTime     ber.Element
 	params       []byte // AlgorithmIdentifier's, with their header
 	signatureOID string
 	authority    []byte // the extension
@@ -49,13 +49,13 @@ type certificateParser struct {
 // certificate that doesn't verify among it.
 func (k *Kernel) parseCertificate(der []byte, blacklist blacklist) (*x509, error) {
 	p := &certificateParser{kernel: k, x509: &x509{}}
-	err := decode(der, func(d *decoder) {
-		p.decoder = d
+	err := ber.Decode(der, func(d *ber.Decoder) {
+		p.Decoder = d
 		p.certificate()
 	})
 	if err == nil && p.authority != nil {
-		err = decode(p.authority, func(d *decoder) {
-			p.decoder = d
+		err = ber.Decode(p.authority, func(d *ber.Decoder) {
+			p.Decoder = d
 			p.authorityKeyIdentifier()
 		})
 	}
@@ -72,76 +72,76 @@ func (k *Kernel) parseCertificate(der []byte, blacklist blacklist) (*x509, error
 	return c, k.checkSelfSigned(c)
 }
 
-func (p *certificateParser) oid() pattern {
-	return leaf(tagOID, func(e element) error {
-		p.lastOID = string(e.content)
+func (p *certificateParser) oid() ber.Pattern {
+	return ber.Leaf(ber.TagOID, func(e ber.Element) error {
+		p.lastOID = string(e.Content)
 		return nil
 	})
 }
 
 func (p *certificateParser) certificate() {
 	c := p.x509
-	p.need(compound(tagSequence, func() {
-		p.need(compound(tagSequence, p.tbsCertificate, func(e element) error {
-			c.tbs = p.data[e.start-e.header : e.start+len(e.content)]
+	p.Need(ber.Compound(ber.TagSequence, func() {
+		p.Need(ber.Compound(ber.TagSequence, p.tbsCertificate, func(e ber.Element) error {
+			c.tbs = p.Data[e.Start-e.Header : e.Start+len(e.Content)]
 			return nil
 		}))
 		p.algorithm(nil)
-		p.need(leaf(tagBitString, p.noteSignature))
-	}, func(e element) error {
-		c.raw = p.data[e.start-e.header : p.pos]
+		p.Need(ber.Leaf(ber.TagBitString, p.noteSignature))
+	}, func(e ber.Element) error {
+		c.raw = p.Data[e.Start-e.Header : p.Pos()]
 		return nil
 	}))
 }
 
 func (p *certificateParser) tbsCertificate() {
 	c := p.x509
-	keep := func(into *[]byte) action {
-		return func(e element) error {
-			*into = e.content
+	keep := func(into *[]byte) ber.Action {
+		return func(e ber.Element) error {
+			*into = e.Content
 			return nil
 		}
 	}
-	p.maybe(compound(contextual(0), func() { p.need(leaf(tagInteger, nil)) }, nil))
-	p.need(leaf(tagInteger, keep(&c.serial)))
+	p.Maybe(ber.Compound(ber.Contextual(0), func() { p.Need(ber.Leaf(ber.TagInteger, nil)) }, nil))
+	p.Need(ber.Leaf(ber.TagInteger, keep(&c.serial)))
 	p.algorithm(p.noteSignatureAlgorithm)
 	p.name(keep(&c.issuer))
-	p.need(compound(tagSequence, func() {
+	p.Need(ber.Compound(ber.TagSequence, func() {
 		p.time(&c.notBefore)
 		p.time(&c.notAfter)
 	}, nil))
 	p.name(keep(&c.subject))
-	p.need(compound(tagSequence, func() {
+	p.Need(ber.Compound(ber.TagSequence, func() {
 		p.params = nil
 		p.algorithm(nil)
-		p.need(leaf(tagBitString, p.noteKey))
+		p.Need(ber.Leaf(ber.TagBitString, p.noteKey))
 	}, nil))
-	p.maybe(leaf(context(1), nil))
-	p.maybe(leaf(context(2), nil))
-	p.maybe(compound(contextual(3), func() {
-		p.need(listOf(tagSequence, p.extension, nil))
+	p.Maybe(ber.Leaf(ber.Context(1), nil))
+	p.Maybe(ber.Leaf(ber.Context(2), nil))
+	p.Maybe(ber.Compound(ber.Contextual(3), func() {
+		p.Need(ber.ListOf(ber.TagSequence, p.extension, nil))
 	}, nil))
 }
 
-func (p *certificateParser) algorithm(act action) {
-	p.need(compound(tagSequence, func() {
-		p.need(p.oid())
-		p.maybe(anything(func(e element) error {
-			p.params = p.data[e.start-e.header : e.start+len(e.content)]
+func (p *certificateParser) algorithm(act ber.Action) {
+	p.Need(ber.Compound(ber.TagSequence, func() {
+		p.Need(p.oid())
+		p.Maybe(ber.Anything(func(e ber.Element) error {
+			p.params = p.Data[e.Start-e.Header : e.Start+len(e.Content)]
 			return nil
 		}))
 	}, act))
 }
 
-func (p *certificateParser) name(act action) {
-	p.need(listOf(tagSequence, p.relativeName, act))
+func (p *certificateParser) name(act ber.Action) {
+	p.Need(ber.ListOf(ber.TagSequence, p.relativeName, act))
 }
 
 func (p *certificateParser) relativeName() {
-	p.need(listOf(tagSet, func() {
-		p.need(compound(tagSequence, func() {
-			p.need(p.oid())
-			p.need(anything(nil))
+	p.Need(ber.ListOf(ber.TagSet, func() {
+		p.Need(ber.Compound(ber.TagSequence, func() {
+			p.Need(p.oid())
+			p.Need(ber.Anything(nil))
 		}, nil))
 	}, nil))
 }
@@ -149,23 +149,24 @@ func (p *certificateParser) relativeName() {
 // time reads a Time. Where it's missing at the end of its Validity, the kernel
 // reads the one before it once more.
 func (p *certificateParser) time(into *int64) {
-	note := func(e element) error {
+	note := func(e ber.Element) error {
 		p.lastTime = e
 		return nil
 	}
-	p.choose(leaf(tagUTCTime, note), leaf(tagGeneralizedTime, note))
-	if p.err == nil {
-		*into, p.err = decodeTime(p.lastTime)
-	}
+	p.Choose(ber.Leaf(ber.TagUTCTime, note), ber.Leaf(ber.TagGeneralizedTime, note))
+	p.Do(func() (err error) {
+		*into, err = decodeTime(p.lastTime)
+		return err
+	})
 }
 
 // noteSignatureAlgorithm is x509_note_sig_algo. A kernel that knows no SHA-3 knows
 // no signatures with it either.
-func (p *certificateParser) noteSignatureAlgorithm(element) error {
+func (p *certificateParser) noteSignatureAlgorithm(ber.Element) error {
 	kind, h := kindOfSignature(p.lastOID), p.kernel.hash(hashOfSignature(p.lastOID))
 	known := h != nil || kind.isMLDSA() && p.kernel.mldsa
 	if !known || kind == kindSM2 && !p.kernel.sm2 {
-		return verdict.Refuse(syscall.ENOPKG, "x509_note_sig_algo", "kernel %s does not know certificates signed with %s", p.kernel.Name, formatOID(p.lastOID))
+		return refuse(syscall.ENOPKG, "x509_note_sig_algo", "kernel %s does not know certificates signed with %s", p.kernel.Name, formatOID(p.lastOID))
 	}
 	p.x509.signature.kind, p.x509.signature.hash = kind, h
 	p.signatureOID = p.lastOID
@@ -221,79 +222,79 @@ func hashOfSignature(oid string) string {
 }
 
 // noteSignature is x509_note_signature.
-func (p *certificateParser) noteSignature(e element) error {
+func (p *certificateParser) noteSignature(e ber.Element) error {
 	const where = "x509_note_signature"
 	if p.lastOID != p.signatureOID {
-		return verdict.Logged(syscall.EINVAL, where, "differs from tbsCertificate.signature", "the certificate names two signature algorithms")
+		return logged(syscall.EINVAL, where, "differs from tbsCertificate.signature", "the certificate names two signature algorithms")
 	}
 	value, ok := bitString(e)
 	if !ok {
-		return verdict.Refuse(syscall.EBADMSG, where, "the certificate's signature is no whole number of bytes")
+		return refuse(syscall.EBADMSG, where, "the certificate's signature is no whole number of bytes")
 	}
 	p.x509.signature.value = value
 	return nil
 }
 
 // bitString drops the octet that counts unused bits, and wants it to be zero.
-func bitString(e element) ([]byte, bool) {
-	if len(e.content) < 1 || e.content[0] != 0 {
+func bitString(e ber.Element) ([]byte, bool) {
+	if len(e.Content) < 1 || e.Content[0] != 0 {
 		return nil, false
 	}
-	return e.content[1:], true
+	return e.Content[1:], true
 }
 
 // extension reads one extension; criticality means nothing to the kernel.
 func (p *certificateParser) extension() {
-	p.need(compound(tagSequence, func() {
-		p.need(p.oid())
-		p.maybe(leaf(tagBoolean, nil))
-		p.need(leaf(tagOctetString, p.noteExtension))
+	p.Need(ber.Compound(ber.TagSequence, func() {
+		p.Need(p.oid())
+		p.Maybe(ber.Leaf(ber.TagBoolean, nil))
+		p.Need(ber.Leaf(ber.TagOctetString, p.noteExtension))
 	}, nil))
 }
 
 // noteExtension is x509_process_extension.
-func (p *certificateParser) noteExtension(e element) error {
-	v, ok := e.content, true
+func (p *certificateParser) noteExtension(e ber.Element) error {
+	v, ok := e.Content, true
 	switch p.lastOID {
 	case oidSubjectKeyID:
-		ok = p.x509.keyID == nil && len(v) >= 3 && v[0] == tagOctetString && int(v[1]) == len(v)-2
+		ok = p.x509.keyID == nil && len(v) >= 3 && v[0] == ber.TagOctetString && int(v[1]) == len(v)-2
 		if ok {
 			p.x509.keyID = v[2:]
 		}
 	case oidAuthorityKeyID:
 		p.authority = v
 	case oidKeyUsage:
-		ok = !p.kernel.strictExtensions || len(v) >= 4 && v[0] == tagBitString && v[2] < 8
+		ok = !p.kernel.strictExtensions || len(v) >= 4 && v[0] == ber.TagBitString && v[2] < 8
 	case oidBasicConstraints:
 		ok = !p.kernel.strictExtensions || goodConstraints(v)
 	}
 	if !ok {
-		return verdict.Refuse(syscall.EBADMSG, "x509_process_extension", "malformed certificate extension %s", formatOID(p.lastOID))
+		return refuse(syscall.EBADMSG, "x509_process_extension", "malformed certificate extension %s", formatOID(p.lastOID))
 	}
 	return nil
 }
 
 // goodConstraints: empty, or a TRUE first (the kernel wants 0xff).
 func goodConstraints(v []byte) bool {
-	if len(v) < 2 || v[0] != tagSequence || int(v[1]) != len(v)-2 {
+	if len(v) < 2 || v[0] != ber.TagSequence || int(v[1]) != len(v)-2 {
 		return false
 	}
-	return len(v) == 2 || bytes.HasPrefix(v[2:], []byte{tagBoolean, 1, 0xff})
+	return len(v) == 2 || bytes.HasPrefix(v[2:], []byte{ber.TagBoolean, 1, 0xff})
 }
 
 // authorityKeyIdentifier is x509_akid.asn1. Of the names in it a directoryName
 // counts, and only the first serial number and key identifier.
 func (p *certificateParser) authorityKeyIdentifier() {
 	c := p.x509
-	p.need(compound(tagSequence, func() {
-		p.maybe(leaf(context(0), func(e element) error {
-			c.authorityKeyID = e.content
+	p.Need(ber.Compound(ber.TagSequence, func() {
+		p.Maybe(ber.Leaf(ber.Context(0), func(e ber.Element) error {
+			c.authorityKeyID = e.Content
 			return nil
 		}))
-		p.maybe(listOf(contextual(1), p.generalName, nil))
-		p.maybe(leaf(context(2), func(e element) error {
+		p.Maybe(ber.ListOf(ber.Contextual(1), p.generalName, nil))
+		p.Maybe(ber.Leaf(ber.Context(2), func(e ber.Element) error {
 			if p.issuerName != nil {
-				c.authorityID = join(e.content, p.issuerName)
+				c.authorityID = join(e.Content, p.issuerName)
 			}
 			return nil
 		}))
@@ -303,41 +304,41 @@ func (p *certificateParser) authorityKeyIdentifier() {
 // generalName reads a GeneralName. Kernels until 6.6 want another tag inside the
 // context-specific one of every kind, which X.509 has for directoryName alone.
 func (p *certificateParser) generalName() {
-	names := []pattern{
-		compound(contextual(0), p.otherName, nil), leaf(context(1), nil), leaf(context(2), nil), p.explicit(3, anything(nil)),
-		compound(contextual(4), p.directoryName, nil),
-		compound(contextual(5), p.partyName, nil), leaf(context(6), nil), leaf(context(7), nil), leaf(context(8), nil),
+	names := []ber.Pattern{
+		ber.Compound(ber.Contextual(0), p.otherName, nil), ber.Leaf(ber.Context(1), nil), ber.Leaf(ber.Context(2), nil), p.explicit(3, ber.Anything(nil)),
+		ber.Compound(ber.Contextual(4), p.directoryName, nil),
+		ber.Compound(ber.Contextual(5), p.partyName, nil), ber.Leaf(ber.Context(6), nil), ber.Leaf(ber.Context(7), nil), ber.Leaf(ber.Context(8), nil),
 	}
 	if !p.kernel.implicitNames {
-		for i, inner := range map[int]pattern{
-			0: anything(nil), 1: leaf(tagIA5String, nil), 2: leaf(tagIA5String, nil),
-			5: anything(nil), 6: leaf(tagIA5String, nil), 7: leaf(tagOctetString, nil), 8: leaf(tagOID, nil),
+		for i, inner := range map[int]ber.Pattern{
+			0: ber.Anything(nil), 1: ber.Leaf(ber.TagIA5String, nil), 2: ber.Leaf(ber.TagIA5String, nil),
+			5: ber.Anything(nil), 6: ber.Leaf(ber.TagIA5String, nil), 7: ber.Leaf(ber.TagOctetString, nil), 8: ber.Leaf(ber.TagOID, nil),
 		} {
 			names[i] = p.explicit(byte(i), inner)
 		}
 	}
-	p.choose(names...)
+	p.Choose(names...)
 }
 
-func (p *certificateParser) explicit(number byte, content pattern) pattern {
-	return compound(contextual(number), func() { p.need(content) }, nil)
+func (p *certificateParser) explicit(number byte, content ber.Pattern) ber.Pattern {
+	return ber.Compound(ber.Contextual(number), func() { p.Need(content) }, nil)
 }
 
 func (p *certificateParser) directoryName() {
-	p.name(func(e element) error {
-		p.issuerName = e.content
+	p.name(func(e ber.Element) error {
+		p.issuerName = e.Content
 		return nil
 	})
 }
 
 func (p *certificateParser) otherName() {
-	p.need(leaf(tagOID, nil))
-	p.need(p.explicit(0, anything(nil)))
+	p.Need(ber.Leaf(ber.TagOID, nil))
+	p.Need(p.explicit(0, ber.Anything(nil)))
 }
 
 func (p *certificateParser) partyName() {
-	p.maybe(p.explicit(0, anything(nil)))
-	p.need(p.explicit(1, anything(nil)))
+	p.Maybe(p.explicit(0, ber.Anything(nil)))
+	p.Need(p.explicit(1, ber.Anything(nil)))
 }
 
 // checkSelfSigned is x509_check_for_self_signed.
@@ -352,7 +353,7 @@ func (k *Kernel) checkSelfSigned(c *x509) error {
 			return nil
 		}
 		if byKeyID != byID && c.authorityID != nil && c.authorityKeyID != nil {
-			return verdict.Refuse(syscall.EKEYREJECTED, where, "the certificate's authority key identifier is only half its own")
+			return refuse(syscall.EKEYREJECTED, where, "the certificate's authority key identifier is only half its own")
 		}
 	}
 	if c.unverifiable {

@@ -14,10 +14,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"syscall"
 
 	modsig "sign-file/module_signature"
-	"sign-file/verdict"
 )
 
 // HeaderSize is the length of the big-endian size before the data.
@@ -29,7 +27,29 @@ const HeaderSize = 4
 // memory.
 const MaxSize = 64 << 20
 
-const where = "bpf_map_verify_value_sig"
+// FormatError is a value that is not laid out as above. Package kernel knows the errno.
+type FormatError struct {
+	Kind   Fault
+	Reason string // lower case, no period
+}
+
+// Fault is what is wrong with a value, in the order in which the kernel looks.
+type Fault int
+
+const (
+	// NoRoom: nothing follows the size.
+	NoRoom Fault = iota + 1
+	// BadSize: the size names more than there is.
+	BadSize
+	// NoMarker: the signed part is too short for the marker, or ends otherwise.
+	NoMarker
+)
+
+func (e *FormatError) Error() string { return e.Reason }
+
+func fault(kind Fault, format string, args ...any) error {
+	return &FormatError{kind, fmt.Sprintf(format, args...)}
+}
 
 // ErrEmptyData is why a value without data is not made: mod_check_sig wants at
 // least one byte before the signature and answers EBADMSG.
@@ -66,25 +86,26 @@ func Encode(signed, tail []byte, valueSize int) ([]byte, error) {
 }
 
 // Decode takes a value apart, with the checks of bpf_map_verify_value_sig up to
-// the signature itself, in their order; every error is a *verdict.Refusal.
+// the signature itself, in their order; an error is a *FormatError or a
+// *modsig.TrailerError.
 func Decode(value []byte) (*Value, error) {
 	if len(value) <= HeaderSize {
-		return nil, verdict.Refuse(syscall.ENOENT, where, "a value of %d bytes has no room for data behind its size", len(value))
+		return nil, fault(NoRoom, "a value of %d bytes has no room for data behind its size", len(value))
 	}
 	size := int64(binary.BigEndian.Uint32(value))
 	if room := int64(len(value) - HeaderSize); size > room {
-		return nil, verdict.Refuse(syscall.EINVAL, where, "the size names %d bytes, and only %d follow", size, room)
+		return nil, fault(BadSize, "the size names %d bytes, and only %d follow", size, room)
 	}
 	signed := value[HeaderSize : HeaderSize+size]
 	if size <= int64(len(modsig.Marker)) {
-		return nil, verdict.Refuse(syscall.ENOENT, where, "%d signed bytes have no room for the marker", size)
+		return nil, fault(NoMarker, "%d signed bytes have no room for the marker", size)
 	}
 	if !bytes.HasSuffix(signed, []byte(modsig.Marker)) {
-		return nil, verdict.Refuse(syscall.ENOENT, where, "the signed part does not end with the module signature marker")
+		return nil, fault(NoMarker, "the signed part does not end with the module signature marker")
 	}
 	layout, err := modsig.Find(bytes.NewReader(signed), size)
 	if err != nil {
-		return nil, relocate(err)
+		return nil, err
 	}
 	return &Value{
 		Data:    signed[:layout.ContentSize],
@@ -92,15 +113,6 @@ func Decode(value []byte) (*Value, error) {
 		Signed:  signed,
 		Tail:    value[HeaderSize+size:],
 	}, nil
-}
-
-// relocate names the series' function where a module's would be mod_verify_sig.
-func relocate(err error) error {
-	var refusal *verdict.Refusal
-	if errors.As(err, &refusal) && refusal.Func == "mod_verify_sig" {
-		return verdict.Refuse(refusal.Errno, where, "%s", refusal.Reason)
-	}
-	return err
 }
 
 // Read reads a value, or what becomes one, and refuses what is longer than MaxSize.

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"sign-file/kernel"
 	"sign-file/mapvalue"
 )
 
@@ -56,7 +57,11 @@ func TestDecode(t *testing.T) {
 		"id_type":                  {prefixed(43, append([]byte("xyz"), trailer(1, 1)...)), syscall.ENOPKG},
 		"little-endian size":       {append(binary.LittleEndian.AppendUint32(nil, n), file...), syscall.EINVAL},
 	} {
-		if _, err := mapvalue.Decode(c.value); !errors.Is(err, c.want) {
+		_, err := mapvalue.Decode(c.value)
+		if refusal := kernel.RefusalOf(err); refusal != nil {
+			err = refusal
+		}
+		if !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
 	}

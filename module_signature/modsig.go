@@ -10,8 +10,8 @@
 //	| marker                |  28 bytes, the very last of the file
 //	+-----------------------+
 //
-// A file may be signed several times; the kernel looks at the outermost
-// signature alone, and so does this package.
+// A file may be signed several times; the kernel looks only at the outermost
+// signature, and so does this package.
 package modsig
 
 import (
@@ -20,9 +20,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"syscall"
-
-	"sign-file/verdict"
 )
 
 // Marker ends every signed file (MODULE_SIG_STRING).
@@ -31,15 +28,42 @@ const Marker = "~Module signature appended~\n"
 const (
 	// InfoSize is sizeof(struct module_signature).
 	InfoSize = 12
-	// TrailerSize is what stands behind the PKCS#7 message.
+	// TrailerSize is the length of what follows the PKCS#7 message.
 	TrailerSize = InfoSize + len(Marker)
-	// TypePKCS7 is PKEY_ID_PKCS7, the one id_type that the kernel takes.
+	// TypePKCS7 is PKEY_ID_PKCS7, the only id_type that the kernel takes.
 	TypePKCS7 = 2
 )
 
 // ErrUnsigned says that a file doesn't end with the marker: to the kernel it is
 // an unsigned module (ENODATA inside module_sig_check, never seen outside).
 var ErrUnsigned = errors.New("not signed: the file does not end with the module signature marker")
+
+// TrailerError is a trailer that does not tell where the content ends, or that the kernel
+// does not take. Package kernel knows the errno.
+type TrailerError struct {
+	Kind   Fault
+	Reason string // lower case, no period
+}
+
+// Fault is what is wrong with a trailer, in the order in which the kernel looks.
+type Fault int
+
+const (
+	// NoRoom: less than struct module_signature precedes the marker.
+	NoRoom Fault = iota + 1
+	// BadSize: the signature is said to leave no content.
+	BadSize
+	// BadType: id_type is not TypePKCS7.
+	BadType
+	// NotZero: a field is set that must be zero for PKCS#7.
+	NotZero
+)
+
+func (e *TrailerError) Error() string { return e.Reason }
+
+func fault(kind Fault, format string, args ...any) error {
+	return &TrailerError{kind, fmt.Sprintf(format, args...)}
+}
 
 // Info is struct module_signature. All but IDType and SignatureSize are zero in
 // every signature that the kernel accepts.
@@ -83,18 +107,17 @@ func ParseInfo(b [InfoSize]byte) Info {
 }
 
 // Check is the kernel's mod_check_sig, in its order. size counts the bytes
-// before the marker, the struct itself among them.
+// before the marker, the struct itself among them. The error is a *TrailerError.
 func (i Info) Check(size int64) error {
-	const where = "mod_check_sig"
 	if int64(i.SignatureSize) >= size-InfoSize {
-		return verdict.Refuse(syscall.EBADMSG, where, "the trailer names a signature of %d bytes, and only %d precede it, of which the content needs at least one",
+		return fault(BadSize, "the trailer names a signature of %d bytes, and only %d precede it, of which the content needs at least one",
 			i.SignatureSize, size-InfoSize)
 	}
 	if i.IDType != TypePKCS7 {
-		return verdict.Logged(syscall.ENOPKG, where, "not signed with expected PKCS#7 message", "signature type %d is not PKCS#7 (2)", i.IDType)
+		return fault(BadType, "signature type %d is not PKCS#7 (2)", i.IDType)
 	}
 	if i.Algorithm|i.Hash|i.SignerLength|i.KeyIDLength|i.Pad[0]|i.Pad[1]|i.Pad[2] != 0 {
-		return verdict.Logged(syscall.EBADMSG, where, "PKCS#7 signature info has unexpected non-zero params", "the trailer has a non-zero field that must be zero for PKCS#7")
+		return fault(NotZero, "the trailer has a non-zero field that must be zero for PKCS#7")
 	}
 	return nil
 }
@@ -121,7 +144,7 @@ func HasMarker(r io.ReaderAt, size int64) (bool, error) {
 }
 
 // Find reads the trailer of a file as module_sig_check and mod_verify_sig do.
-// The error is ErrUnsigned, a *verdict.Refusal, or one of reading.
+// The error is ErrUnsigned, a *TrailerError, or one of reading.
 func Find(r io.ReaderAt, size int64) (Layout, error) {
 	signed, err := HasMarker(r, size)
 	if err != nil {
@@ -132,7 +155,7 @@ func Find(r io.ReaderAt, size int64) (Layout, error) {
 	}
 	size -= int64(len(Marker))
 	if size <= InfoSize {
-		return Layout{}, verdict.Refuse(syscall.EBADMSG, "mod_verify_sig", "only %d bytes precede the marker, no room for struct module_signature", size)
+		return Layout{}, fault(NoRoom, "only %d bytes precede the marker, no room for struct module_signature", size)
 	}
 	var raw [InfoSize]byte
 	if _, err := r.ReadAt(raw[:], size-InfoSize); err != nil {

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"sign-file/kernel"
 	modsig "sign-file/module_signature"
 )
 
@@ -54,6 +55,9 @@ func TestFind(t *testing.T) {
 		"size before id_type": {join(content, message, trailer(field(2), 99)), syscall.EBADMSG, 0},
 	} {
 		layout, err := modsig.Find(bytes.NewReader(c.file), int64(len(c.file)))
+		if refusal := kernel.RefusalOf(err); refusal != nil {
+			err = refusal
+		}
 		if !errors.Is(err, c.want) || layout.ContentSize != c.size {
 			t.Errorf("%s: content of %d bytes, %v; want %d, %v", name, layout.ContentSize, err, c.size, c.want)
 		}

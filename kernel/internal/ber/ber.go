@@ -1,73 +1,88 @@
-package kernel
+// Package ber reads ASN.1 as the kernel's lib/asn1_decoder.c does, and takes nothing
+// else. That is BER with its own rules: see Decoder.
+package ber
 
 import (
+	"fmt"
 	"syscall"
-
-	"sign-file/verdict"
 )
+
+// Error is what the kernel's decoder finds wrong.
+type Error struct {
+	Errno  syscall.Errno // EBADMSG, or EMSGSIZE for an input that is too long
+	Reason string        // lower case, no period
+}
+
+func (e *Error) Error() string { return e.Reason }
 
 // maxBER is the longest input of the kernel's decoder, in bytes.
 const maxBER = 65535
 
 // Identifier octets. The number of a tag has to fit in 5 bits.
 const (
-	tagBoolean         = 0x01
-	tagInteger         = 0x02
-	tagBitString       = 0x03
-	tagOctetString     = 0x04
-	tagOID             = 0x06
-	tagIA5String       = 0x16
-	tagUTCTime         = 0x17
-	tagGeneralizedTime = 0x18
-	tagSequence        = 0x30
-	tagSet             = 0x31
-	tagConstructed     = 0x20
+	TagBoolean         = 0x01
+	TagInteger         = 0x02
+	TagBitString       = 0x03
+	TagOctetString     = 0x04
+	TagOID             = 0x06
+	TagIA5String       = 0x16
+	TagUTCTime         = 0x17
+	TagGeneralizedTime = 0x18
+	TagSequence        = 0x30
+	TagSet             = 0x31
+	TagConstructed     = 0x20
 	tagLong            = 0x1f
 )
 
-// context is a context-specific tag, primitive; contextual one of a constructed type.
-func context(number byte) byte    { return 0x80 | number }
-func contextual(number byte) byte { return 0xa0 | number }
+// Context is a context-specific tag of a primitive type.
+func Context(number byte) byte { return 0x80 | number }
 
-// element is what an action looks at.
-type element struct {
-	tag     byte
-	header  int    // length of tag and length octets, as the kernel counts it
-	start   int    // where the content begins
-	content []byte // without the end-of-contents octets of a constructed type
+// Contextual is a context-specific tag of a constructed type.
+func Contextual(number byte) byte { return 0xa0 | number }
+
+// Element is what an action looks at.
+type Element struct {
+	Tag     byte
+	Header  int    // length of tag and length octets, as the kernel counts it
+	Start   int    // where the content begins
+	Content []byte // without the end-of-contents octets of a constructed type
 }
 
-// action is called for an element that has been read. Its error ends the decoding.
-type action func(element) error
+// Action is called for an element that has been read. Its error ends the decoding.
+type Action func(Element) error
 
-// pattern is one line of the kernel's grammars.
-type pattern struct {
+// Pattern is one line of the kernel's grammars.
+type Pattern struct {
 	tag  byte
 	any  bool   // whatever its tag is
 	body func() // what a constructed type consists of; nil for a leaf
 	many bool   // SEQUENCE OF or SET OF: the body once or more
-	act  action
+	act  Action
 }
 
-func leaf(tag byte, act action) pattern { return pattern{tag: tag, act: act} }
+// Leaf is a primitive type.
+func Leaf(tag byte, act Action) Pattern { return Pattern{tag: tag, act: act} }
 
-func anything(act action) pattern { return pattern{any: true, act: act} }
+// Anything is an element of any type.
+func Anything(act Action) Pattern { return Pattern{any: true, act: act} }
 
-func compound(tag byte, body func(), act action) pattern {
-	return pattern{tag: tag, body: body, act: act}
+// Compound is a constructed type.
+func Compound(tag byte, body func(), act Action) Pattern {
+	return Pattern{tag: tag, body: body, act: act}
 }
 
-func listOf(tag byte, item func(), act action) pattern {
-	return pattern{tag: tag, body: item, many: true, act: act}
+// ListOf is SEQUENCE OF or SET OF.
+func ListOf(tag byte, item func(), act Action) Pattern {
+	return Pattern{tag: tag, body: item, many: true, act: act}
 }
 
-// decoder accepts what lib/asn1_decoder.c accepts and nothing else. That is BER
+// Decoder accepts what lib/asn1_decoder.c accepts and nothing else. That is BER
 // with its own rules: lengths of at most two octets after the first, also
 // indefinite and not minimal ones; where a constructed type is expected, the
 // constructed bit of the tag is not looked at; what follows the outermost element
 // is ignored; a mandatory CHOICE may be missing at the end of what encloses it.
-type decoder struct {
-	data []byte
+type Decoder struct {
+	Data []byte // what is read
 	pos  int
 	// end bounds what is read: the end of the innermost element of definite length.
 	end int
@@ -78,50 +93,64 @@ type decoder struct {
 	err     error
 }
 
-// decode runs a grammar over the data.
-func decode(data []byte, grammar func(*decoder)) error {
+// Decode runs a grammar over the data.
+func Decode(data []byte, grammar func(*Decoder)) error {
 	if len(data) > maxBER {
-		return verdict.Refuse(syscall.EMSGSIZE, "asn1_ber_decoder", "%d bytes are more than the kernel's ASN.1 decoder reads (%d)", len(data), maxBER)
+		return failure(syscall.EMSGSIZE, "%d bytes are more than the kernel's ASN.1 decoder reads (%d)", len(data), maxBER)
 	}
-	d := &decoder{data: data, end: len(data)}
+	d := &Decoder{Data: data, end: len(data)}
 	grammar(d)
 	return d.err
 }
 
-func (d *decoder) fail(what string) {
+// Do runs a step of an action outside one, unless the decoding has failed already.
+func (d *Decoder) Do(step func() error) {
 	if d.err == nil {
-		d.err = verdict.Refuse(syscall.EBADMSG, "asn1_ber_decoder", "malformed ASN.1 at byte %d: %s", d.pos, what)
+		d.err = step()
 	}
 }
 
-// need reads an element that has to be there.
-func (d *decoder) need(p pattern) { d.read(p, false) }
+// Pos is where the next element begins, in bytes from the start of Data.
+func (d *Decoder) Pos() int { return d.pos }
 
-// maybe reads an element that may be missing.
-func (d *decoder) maybe(p pattern) {
+func failure(errno syscall.Errno, format string, args ...any) error {
+	return &Error{errno, fmt.Sprintf(format, args...)}
+}
+
+func (d *Decoder) fail(what string) {
+	if d.err == nil {
+		d.err = failure(syscall.EBADMSG, "malformed ASN.1 at byte %d: %s", d.pos, what)
+	}
+}
+
+// Need reads an element that has to be there.
+func (d *Decoder) Need(p Pattern) { d.read(p, false) }
+
+// Maybe reads an element that may be missing.
+func (d *Decoder) Maybe(p Pattern) {
 	if d.pos != d.end {
 		d.read(p, true)
 	}
 }
 
-// choose reads one of several.
-func (d *decoder) choose(alternatives ...pattern) {
-	d.maybeChoose(alternatives...)
+// Choose reads one of several.
+func (d *Decoder) Choose(alternatives ...Pattern) {
+	d.MaybeChoose(alternatives...)
 	if !d.matched {
 		d.fail("unexpected tag")
 	}
 }
 
-// maybeChoose reads at most one of several.
-func (d *decoder) maybeChoose(alternatives ...pattern) {
+// MaybeChoose reads at most one of several.
+func (d *Decoder) MaybeChoose(alternatives ...Pattern) {
 	for i, p := range alternatives {
 		if i == 0 || !d.matched {
-			d.maybe(p)
+			d.Maybe(p)
 		}
 	}
 }
 
-func (d *decoder) read(p pattern, skippable bool) {
+func (d *Decoder) read(p Pattern, skippable bool) {
 	if d.err != nil {
 		return
 	}
@@ -146,17 +175,17 @@ const indefinite = -1
 
 // header reads tag and length. ok is false for an error, and where a skippable
 // element isn't there.
-func (d *decoder) header(p pattern, skippable bool) (e element, length int, ok bool) {
+func (d *Decoder) header(p Pattern, skippable bool) (e Element, length int, ok bool) {
 	if d.end-d.pos < 2 {
 		d.fail("data overrun")
 		return e, 0, false
 	}
-	e = element{tag: d.data[d.pos], header: 2}
-	if e.tag&0x1f == tagLong {
+	e = Element{Tag: d.Data[d.pos], Header: 2}
+	if e.Tag&0x1f == tagLong {
 		d.fail("long tag")
 		return e, 0, false
 	}
-	if !p.any && !p.accepts(e.tag) {
+	if !p.any && !p.accepts(e.Tag) {
 		if !skippable {
 			d.fail("unexpected tag")
 		}
@@ -164,26 +193,26 @@ func (d *decoder) header(p pattern, skippable bool) (e element, length int, ok b
 	}
 	d.pos++
 	length, ok = d.length(&e)
-	e.start = d.pos
+	e.Start = d.pos
 	return e, length, ok
 }
 
 // accepts compares tags. The kernel's compiler marks constructed types in the
 // grammar, and its decoder then leaves that bit of the data out.
-func (p pattern) accepts(tag byte) bool {
+func (p Pattern) accepts(tag byte) bool {
 	if p.body != nil {
-		tag |= tagConstructed
+		tag |= TagConstructed
 	}
 	return tag == p.tag
 }
 
 // length reads the length octets.
-func (d *decoder) length(e *element) (int, bool) {
-	first := int(d.data[d.pos])
+func (d *Decoder) length(e *Element) (int, bool) {
+	first := int(d.Data[d.pos])
 	d.pos++
 	if first == 0x80 {
 		switch {
-		case e.tag&tagConstructed == 0:
+		case e.Tag&TagConstructed == 0:
 			d.fail("indefinite length of a primitive")
 		case d.end-d.pos < 2:
 			d.fail("data overrun")
@@ -203,10 +232,10 @@ func (d *decoder) length(e *element) (int, bool) {
 		}
 		length = 0
 		for range octets {
-			length = length<<8 | int(d.data[d.pos])
+			length = length<<8 | int(d.Data[d.pos])
 			d.pos++
 		}
-		e.header += octets
+		e.Header += octets
 	}
 	if length > d.end-d.pos {
 		d.fail("data overrun")
@@ -214,24 +243,24 @@ func (d *decoder) length(e *element) (int, bool) {
 	return length, d.err == nil
 }
 
-func (d *decoder) leaf(p pattern, e element, length int) {
+func (d *Decoder) leaf(p Pattern, e Element, length int) {
 	if length == indefinite {
 		if length = d.findEnd(); d.err != nil {
 			return
 		}
 	}
-	e.content = d.data[e.start : e.start+length]
+	e.Content = d.Data[e.Start : e.Start+length]
 	d.act(p, e)
-	d.pos = e.start + length
+	d.pos = e.Start + length
 }
 
-func (d *decoder) act(p pattern, e element) {
+func (d *Decoder) act(p Pattern, e Element) {
 	if p.act != nil && d.err == nil {
 		d.err = p.act(e)
 	}
 }
 
-func (d *decoder) compound(p pattern, e element, length int) {
+func (d *Decoder) compound(p Pattern, e Element, length int) {
 	outer := d.end
 	if length != indefinite {
 		d.end = d.pos + length
@@ -253,14 +282,14 @@ func (d *decoder) compound(p pattern, e element, length int) {
 	}
 	d.end = outer
 	if d.err == nil {
-		e.content = d.data[e.start:stop]
+		e.Content = d.Data[e.Start:stop]
 		d.act(p, e)
 	}
 }
 
 // moreUntilEnd says whether a list goes on, and checks that what doesn't has been
 // read to its end.
-func (d *decoder) moreUntilEnd(p pattern) bool {
+func (d *Decoder) moreUntilEnd(p Pattern) bool {
 	if d.pos == d.end {
 		return false
 	}
@@ -272,13 +301,13 @@ func (d *decoder) moreUntilEnd(p pattern) bool {
 
 // moreUntilEOC is moreUntilEnd for an indefinite length; it reads the
 // end-of-contents octets.
-func (d *decoder) moreUntilEOC(p pattern) bool {
+func (d *Decoder) moreUntilEOC(p Pattern) bool {
 	switch {
 	case d.end-d.pos < 2:
 		d.fail("data overrun")
-	case d.data[d.pos] != 0 && p.many:
+	case d.Data[d.pos] != 0 && p.many:
 		return true
-	case d.data[d.pos] != 0 || d.data[d.pos+1] != 0:
+	case d.Data[d.pos] != 0 || d.Data[d.pos+1] != 0:
 		d.fail("missing end-of-contents octets")
 	}
 	d.pos += 2
@@ -287,17 +316,17 @@ func (d *decoder) moreUntilEOC(p pattern) bool {
 
 // findEnd is asn1_find_indefinite_length: how long the content of an element is
 // that nothing is known of, with the end-of-contents octets.
-func (d *decoder) findEnd() int {
+func (d *Decoder) findEnd() int {
 	at, depth := d.pos, 1
 	for depth > 0 {
 		if d.end-at < 2 {
 			d.fail("missing end-of-contents octets")
 			return 0
 		}
-		tag := d.data[at]
+		tag := d.Data[at]
 		at++
 		if tag == 0 {
-			if d.data[at] != 0 {
+			if d.Data[at] != 0 {
 				d.fail("invalid end-of-contents octets")
 				return 0
 			}
@@ -310,8 +339,8 @@ func (d *decoder) findEnd() int {
 				return 0
 			}
 		}
-		if d.data[at] == 0x80 {
-			if tag&tagConstructed == 0 {
+		if d.Data[at] == 0x80 {
+			if tag&TagConstructed == 0 {
 				d.fail("indefinite length of a primitive")
 				return 0
 			}
@@ -326,14 +355,14 @@ func (d *decoder) findEnd() int {
 	return at - d.pos
 }
 
-func (d *decoder) skipLongTag(at int) int {
+func (d *Decoder) skipLongTag(at int) int {
 	for {
 		if d.end-at < 2 {
 			d.fail("data overrun")
 			return at
 		}
 		at++
-		if d.data[at-1]&0x80 == 0 {
+		if d.Data[at-1]&0x80 == 0 {
 			return at
 		}
 	}
@@ -341,8 +370,8 @@ func (d *decoder) skipLongTag(at int) int {
 
 // skipValue passes over length octets of definite form and what they count. There
 // may be seven of them here.
-func (d *decoder) skipValue(at int) int {
-	length := uint64(d.data[at])
+func (d *Decoder) skipValue(at int) int {
+	length := uint64(d.Data[at])
 	at++
 	if length > 0x7f {
 		octets := int(length - 0x80)
@@ -357,7 +386,7 @@ func (d *decoder) skipValue(at int) int {
 		}
 		length = 0
 		for range octets {
-			length = length<<8 | uint64(d.data[at])
+			length = length<<8 | uint64(d.Data[at])
 			at++
 		}
 	}
