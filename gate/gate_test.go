@@ -140,7 +140,7 @@ func trusting(t testing.TB, names ...string) gate.Spec {
 // newJudge is package kernel as the running kernel.
 func newJudge(t testing.TB, names ...string) *kernel.Judge {
 	t.Helper()
-	rules, err := kernel.KernelOf(release())
+	rules, err := kernel.Of(release())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ import (
 // runs the test: anyone may add keys to a keyring of their own thread.
 func TestAgainstRunningKernel(t *testing.T) {
 	ask := addKey(t)
-	rules, _, err := kernel.RunningKernel()
+	rules, _, err := kernel.Running()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func addKey(t *testing.T) func(der []byte) syscall.Errno {
 		t.Fatal(err)
 	}
 	release := unix.ByteSliceToString(name.Release[:])
-	if known := slices.ContainsFunc(kernel.KernelNames(), func(series string) bool {
+	if known := slices.ContainsFunc(kernel.Series(), func(series string) bool {
 		return strings.HasPrefix(release, series+".") || series == "7.0" && release[0] >= '7'
 	}); !known {
 		t.Skipf("the rules of kernel %s are not known", release)

@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -27,6 +29,9 @@ func (r *Ring) Blacklist(entries ...string) error {
 	}
 	return nil
 }
+
+// Blacklisted returns the entries, sorted.
+func (r *Ring) Blacklisted() []string { return slices.Sorted(maps.Keys(r.blacklist)) }
 
 // hasTBS is is_hash_blacklisted as x509_get_sig_params asks it: by the hash that
 // the certificate was signed with, or SHA-256 in newer kernels.

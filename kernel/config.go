@@ -2,7 +2,9 @@ package kernel
 
 import (
 	"bytes"
+	"compress/gzip"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -15,9 +17,9 @@ import (
 // maxConfig bounds a kernel's configuration, and files of /proc, in bytes.
 const maxConfig = 16 << 20
 
-// KernelOfConfig takes the release and what is built in, and what isn't, from a
+// OfConfig takes the release and what is built in, and what isn't, from a
 // kernel's configuration: /boot/config-*, /proc/config.gz, or a build's .config.
-func KernelOfConfig(path string) (*Kernel, error) {
+func OfConfig(path string) (*Kernel, error) {
 	text, err := readConfig(path)
 	if err != nil {
 		return nil, err
@@ -26,7 +28,7 @@ func KernelOfConfig(path string) (*Kernel, error) {
 	if title == nil {
 		return nil, fmt.Errorf("%s: not a kernel's configuration", path)
 	}
-	k, err := KernelOf(string(title[1]))
+	k, err := Of(string(title[1]))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -46,9 +48,28 @@ func lazily(pattern string) func() *regexp.Regexp {
 }
 
 func readConfig(path string) ([]byte, error) {
-	text, err := readLimited(path, maxConfig)
-	if err == nil && bytes.HasPrefix(text, gzipMagic) {
-		text, err = unpack(text)
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := readAll(f)
+	if err == nil && bytes.HasPrefix(text, []byte{0x1f, 0x8b}) {
+		var packed *gzip.Reader
+		if packed, err = gzip.NewReader(bytes.NewReader(text)); err == nil {
+			text, err = readAll(packed)
+		}
+	}
+	if err != nil {
+		err = &os.PathError{Op: "read", Path: path, Err: err}
+	}
+	return text, err
+}
+
+func readAll(r io.Reader) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(r, maxConfig+1))
+	if err == nil && len(text) > maxConfig {
+		err = fmt.Errorf("more than %d bytes", maxConfig)
 	}
 	return text, err
 }
@@ -75,42 +96,43 @@ func (k *Kernel) configure(text []byte) {
 	k.Unchecked, k.Enforce = of("MODULE_SIG") != builtin, of("MODULE_SIG_FORCE") == builtin
 }
 
-// RunningKernel is this machine's. note is not empty where its rules are guessed.
-func RunningKernel() (k *Kernel, note string, err error) {
-	release, err := runningRelease()
+// Running is this machine's. note is not empty where its rules are guessed.
+func Running() (k *Kernel, note string, err error) {
+	release, err := Release()
 	if err != nil {
 		return nil, "", err
 	}
-	k, note = runningKernel(machine{root: "/", release: release})
+	k, note = RunningAt("/", release)
 	return k, note, nil
 }
 
-func runningKernel(m machine) (k *Kernel, note string) {
-	k, err := KernelOf(m.release)
+// RunningAt is Running for a machine whose file system is elsewhere.
+func RunningAt(root, release string) (k *Kernel, note string) {
+	k, err := Of(release)
 	if err != nil {
 		k = &kernels()[0]
 		note = fmt.Sprintf("%v: judging as kernel %s does", err, k.Name)
 	}
-	configs := []string{"proc/config.gz", "boot/config-" + m.release, "lib/modules/" + m.release + "/build/.config"}
+	configs := []string{"proc/config.gz", "boot/config-" + release, "lib/modules/" + release + "/build/.config"}
 	for _, config := range configs {
-		if text, err := readConfig(filepath.Join(m.root, config)); err == nil {
+		if text, err := readConfig(filepath.Join(root, config)); err == nil {
 			k.configure(text)
 			break
 		}
 	}
-	k.FIPS = k.FIPS || m.isOn("proc/sys/crypto/fips_enabled")
-	k.Enforce = k.Enforce || m.isOn("sys/module/module/parameters/sig_enforce")
+	k.FIPS = k.FIPS || isOn(root, "proc/sys/crypto/fips_enabled")
+	k.Enforce = k.Enforce || isOn(root, "sys/module/module/parameters/sig_enforce")
 	return k, note
 }
 
 // isOn reads a switch of the kernel's.
-func (m machine) isOn(file string) bool {
-	b, err := os.ReadFile(filepath.Join(m.root, file))
+func isOn(root, file string) bool {
+	b, err := os.ReadFile(filepath.Join(root, file))
 	return err == nil && (strings.HasPrefix(string(b), "1") || strings.HasPrefix(string(b), "Y"))
 }
 
-// runningRelease is what uname -r prints.
-func runningRelease() (string, error) {
+// Release is what uname -r prints.
+func Release() (string, error) {
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
 		return "", fmt.Errorf("uname: %w", err)

@@ -105,8 +105,8 @@ func kernels() []Kernel {
 	}
 }
 
-// KernelNames lists the series that have rules of their own.
-func KernelNames() []string {
+// Series lists the series that have rules of their own.
+func Series() []string {
 	var names []string
 	for _, k := range kernels() {
 		names = append(names, k.Name)
@@ -114,8 +114,8 @@ func KernelNames() []string {
 	return names
 }
 
-// KernelOf finds the rules of a release, for instance "6.1.0-50-amd64" or "7.3".
-func KernelOf(release string) (*Kernel, error) {
+// Of finds the rules of a release, for instance "6.1.0-50-amd64" or "7.3".
+func Of(release string) (*Kernel, error) {
 	version, ok := parseVersion(release)
 	if !ok {
 		return nil, fmt.Errorf("%q is not a kernel release (want something like 6.12)", release)

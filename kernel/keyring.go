@@ -15,8 +15,6 @@ import (
 type Ring struct {
 	certificates []*certificate.Certificate
 	blacklist    blacklist
-	// Notes say what is known to be missing.
-	Notes []string
 }
 
 // Add trusts more certificates.

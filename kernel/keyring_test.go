@@ -58,7 +58,7 @@ func judge(t testing.TB, rules string, usage kernel.Usage, trusted ...string) *k
 
 func newJudge(t testing.TB, rules string, usage kernel.Usage, ring *kernel.Ring) *kernel.Judge {
 	t.Helper()
-	k, err := kernel.KernelOf(rules)
+	k, err := kernel.Of(rules)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"sign-file/cms"
 	"sign-file/kernel"
+	"sign-file/kernel/trust"
 )
 
 // mldsaJudge is a kernel 7.0 that trusts one key, built with ML-DSA and perhaps with
@@ -23,12 +24,12 @@ func mldsaJudge(t *testing.T, usage kernel.Usage, name string, options ...string
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	rules, err := kernel.KernelOfConfig(config)
+	rules, err := kernel.OfConfig(config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var ring kernel.Ring
-	if err := ring.Load(key(t, name+".x509")); err != nil {
+	if _, err := trust.Load(&ring, key(t, name+".x509")); err != nil {
 		t.Fatal(err)
 	}
 	return kernel.NewJudge(rules, &ring, usage)

@@ -228,13 +228,13 @@ func TestKernelOf(t *testing.T) {
 		"6.1": "6.1", "6.1.0-50-cloud-amd64": "6.1", "6.6.30": "6.1", "6.12.107+deb13-amd64": "6.12", "6.17-rc1": "6.12",
 		"6.18.44-fc": "6.18", "7.0": "7.0", "7.3.4": "7.0", "10.0": "7.0",
 	} {
-		k, err := kernel.KernelOf(release)
+		k, err := kernel.Of(release)
 		if err != nil || k.Name != want {
 			t.Errorf("%s: %v, %v; want %s", release, k, err, want)
 		}
 	}
 	for _, release := range []string{"", "6", "5.10.0", "six.one", "6.", ".1", "99999.1"} {
-		if k, err := kernel.KernelOf(release); err == nil {
+		if k, err := kernel.Of(release); err == nil {
 			t.Errorf("%q: kernel %s", release, k.Name)
 		}
 	}

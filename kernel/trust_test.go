@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"sign-file/kernel"
+	"sign-file/kernel/trust"
 )
 
 // TestChains is section 1.4: embedded certificates are followed up to one that is
@@ -163,7 +164,7 @@ func TestBlacklistFile(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		return new(kernel.Ring).LoadBlacklist(file)
+		return trust.LoadBlacklist(new(kernel.Ring), file)
 	}
 	if err := write("# comment\n\"tbs:00ff\", \n\nbin:" + hex.EncodeToString(make([]byte, 32)) + "\n"); err != nil {
 		t.Error(err)

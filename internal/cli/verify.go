@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"sign-file/kernel"
+	"sign-file/kernel/trust"
 	"sign-file/signfile"
 )
 
@@ -19,7 +20,7 @@ var (
 	judgeFlags = []cli.Flag{
 		trustedFlag,
 		&cli.StringFlag{Name: "blacklist", Usage: "refuse what `FILE` lists: tbs:<hash> and bin:<hash>, one a line"},
-		&cli.StringFlag{Name: "kernel", Usage: "judge as kernel `RELEASE` does (" + strings.Join(kernel.KernelNames(), ", ") + " and what comes after each); default: the running one"},
+		&cli.StringFlag{Name: "kernel", Usage: "judge as kernel `RELEASE` does (" + strings.Join(kernel.Series(), ", ") + " and what comes after each); default: the running one"},
 		&cli.StringFlag{Name: "config", Usage: "judge as the kernel that was built with configuration `FILE`, and not as Debian's"},
 		&cli.BoolFlag{Name: "fips", Usage: "judge as a kernel with fips=1 does"},
 		&cli.BoolFlag{Name: "no-autoload", Usage: "judge as a kernel that can't load its crypto modules, as in an initramfs"},
@@ -109,16 +110,16 @@ func (p *program) kernel(c *cli.Context) (rules *kernel.Kernel, err error) {
 	case release != "" && config != "":
 		return nil, usagef("--kernel and --config exclude each other")
 	case release != "":
-		if rules, err = kernel.KernelOf(release); err != nil {
+		if rules, err = kernel.Of(release); err != nil {
 			return nil, usagef("--kernel: %v", err)
 		}
 	case config != "":
-		if rules, err = kernel.KernelOfConfig(config); err != nil {
+		if rules, err = kernel.OfConfig(config); err != nil {
 			p.fail(err)
 			return nil, exitError(exitUndecided)
 		}
 	default:
-		if rules, note, err = kernel.RunningKernel(); err != nil {
+		if rules, note, err = kernel.Running(); err != nil {
 			return nil, err
 		}
 	}
@@ -137,15 +138,15 @@ func (p *program) trustedRing(c *cli.Context) (*kernel.Ring, error) {
 		return nil, usagef("no --trusted certificate")
 	}
 	var ring kernel.Ring
-	err := ring.Load(sources...)
+	notes, err := trust.Load(&ring, sources...)
 	if file := c.String("blacklist"); err == nil && file != "" {
-		err = ring.LoadBlacklist(file)
+		err = trust.LoadBlacklist(&ring, file)
 	}
 	if err != nil {
 		p.fail(err)
 		return nil, exitError(exitUndecided)
 	}
-	for _, note := range ring.Notes {
+	for _, note := range notes {
 		p.warn("%s", note)
 	}
 	return &ring, nil

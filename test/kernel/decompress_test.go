@@ -12,6 +12,7 @@ import (
 
 	"sign-file/internal/compressed"
 	"sign-file/kernel"
+	"sign-file/kernel/trust"
 	"sign-file/test/kernel/vector"
 	"sign-file/test/testenv"
 	"sign-file/test/vm"
@@ -54,7 +55,7 @@ func buildProgram(t *testing.T) string {
 // test key rsa2048.
 func (i installation) bench() *bench {
 	ring := &kernel.Ring{}
-	if err := ring.Load(i.kernel.ELF()); err != nil {
+	if _, err := trust.Load(ring, i.kernel.ELF()); err != nil {
 		i.Fatal(err)
 	}
 	judge := kernel.NewJudge(rulesOf(i.T, i.kernel.Config()), ring, kernel.Module)

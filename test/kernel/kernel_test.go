@@ -18,6 +18,7 @@ import (
 
 	"sign-file/certificate"
 	"sign-file/kernel"
+	"sign-file/kernel/trust"
 	"sign-file/test/kernel/vector"
 	"sign-file/test/vm"
 )
@@ -69,12 +70,12 @@ func (b *bench) trustDB(rules *kernel.Kernel) {
 	b.db = [][]byte{testKey(b.T, "rsa2048.x509"), testKey(b.T, "p384.x509")}
 	builtin, platform, modules := &kernel.Ring{}, &kernel.Ring{}, &kernel.Ring{}
 	for _, ring := range []*kernel.Ring{builtin, modules} {
-		if err := ring.Load(b.kernel.Image()); err != nil {
+		if _, err := trust.Load(ring, b.kernel.Image()); err != nil {
 			b.Fatal(err)
 		}
 	}
-	trust(b.T, platform, b.db...)
-	trust(b.T, modules, b.db...) // Debian's kernels look into .platform too
+	addTrusted(b.T, platform, b.db...)
+	addTrusted(b.T, modules, b.db...) // Debian's kernels look into .platform too
 	b.modules = kernel.NewJudge(rules, modules, kernel.Module)
 	enforcing := *rules
 	enforcing.Enforce = true
@@ -88,7 +89,7 @@ func (b *bench) trustDB(rules *kernel.Kernel) {
 
 func rulesOf(t *testing.T, config string) *kernel.Kernel {
 	t.Helper()
-	rules, err := kernel.KernelOfConfig(config)
+	rules, err := kernel.OfConfig(config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,11 +101,11 @@ func rulesOf(t *testing.T, config string) *kernel.Kernel {
 func (b *bench) ring(rules *kernel.Kernel, name string, certificates ...[]byte) {
 	b.keyrings = append(b.keyrings, vector.Keyring{Name: name, Certificates: certificates})
 	ring := &kernel.Ring{}
-	trust(b.T, ring, certificates...)
+	addTrusted(b.T, ring, certificates...)
 	b.rings[name] = kernel.NewJudge(rules, ring, kernel.MapValue)
 }
 
-func trust(t *testing.T, ring *kernel.Ring, certificates ...[]byte) {
+func addTrusted(t *testing.T, ring *kernel.Ring, certificates ...[]byte) {
 	t.Helper()
 	for _, der := range certificates {
 		c, err := certificate.Read(der)

@@ -1,4 +1,4 @@
-package kernel
+package trust
 
 import (
 	"encoding/binary"
@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"sign-file/kernel"
 )
 
 // system makes a file system of the given files.
@@ -37,7 +39,7 @@ func entry(kind, data []byte) []byte {
 
 func TestRunning(t *testing.T) {
 	read := func(name string) []byte {
-		b, err := os.ReadFile(filepath.Join("../testdata/keys", name))
+		b, err := os.ReadFile(filepath.Join("../../testdata/keys", name))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -75,76 +77,29 @@ func TestRunning(t *testing.T) {
 				"2c9d5e21 I--Q---     1 perm 1f3f0000     0 65534 keyring   _uid_ses.0: 1\n")}), 1, 1, "a key without identifier"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			var ring Ring
-			if err := ring.loadRunning(system(t, c.files)); err != nil {
+			var ring kernel.Ring
+			l := &loader{ring: &ring}
+			if err := l.loadRunning(system(t, c.files)); err != nil {
 				t.Fatal(err)
 			}
-			if ring.Size() != c.trusted || len(ring.blacklist) != c.blacklist {
-				t.Errorf("%d certificates, %d blacklisted; want %d and %d", ring.Size(), len(ring.blacklist), c.trusted, c.blacklist)
+			if ring.Size() != c.trusted || len(ring.Blacklisted()) != c.blacklist {
+				t.Errorf("%d certificates, %d blacklisted; want %d and %d", ring.Size(), len(ring.Blacklisted()), c.trusted, c.blacklist)
 			}
-			notes := strings.Join(ring.Notes, "\n")
+			notes := strings.Join(l.notes, "\n")
 			if c.noted == "" && notes != "" || !strings.Contains(notes, c.noted) {
 				t.Errorf("notes %q, want %q in them", notes, c.noted)
 			}
 		})
 	}
 	t.Run("nothing", func(t *testing.T) {
-		if err := new(Ring).loadRunning(system(t, nil)); err == nil {
+		if err := (&loader{ring: new(kernel.Ring)}).loadRunning(system(t, nil)); err == nil {
 			t.Error("no error")
 		}
 	})
 	t.Run("damaged db", func(t *testing.T) {
 		damaged := map[string][]byte{efivars + "db" + guidSecurity: entry(guidX509, read("rsa2048.x509"))[:100]}
-		if err := new(Ring).loadRunning(system(t, damaged)); err == nil {
+		if err := (&loader{ring: new(kernel.Ring)}).loadRunning(system(t, damaged)); err == nil {
 			t.Error("no error")
-		}
-	})
-}
-
-// TestRunningKernel: what a kernel was built with, and how it was started, decides
-// before what Debian's are like.
-func TestRunningKernel(t *testing.T) {
-	const debian61 = "# Linux/x86 6.1.176 Kernel Configuration\nCONFIG_MODULE_SIG=y\nCONFIG_CRYPTO_SHA256=y\nCONFIG_CRYPTO_SHA512=m\n# CONFIG_CRYPTO_ECDSA is not set\n"
-	for _, c := range []struct {
-		name, release    string
-		files            map[string]string
-		rules            string
-		sha512, ecdsa    availability
-		fips, enforce    bool
-		guessed, uncheck bool
-	}{
-		{"by release", "6.1.0-50-amd64", nil, "6.1", module, absent, false, false, false, false},
-		{"configured", "6.1.0-50-amd64", map[string]string{"boot/config-6.1.0-50-amd64": debian61}, "6.1", module, absent, false, false, false, false},
-		{"configured otherwise", "6.8.0-31-generic", map[string]string{"boot/config-6.8.0-31-generic": "CONFIG_MODULE_SIG=y\nCONFIG_MODULE_SIG_FORCE=y\nCONFIG_CRYPTO_SHA512=y\nCONFIG_CRYPTO_ECDSA=m\n"}, "6.1", builtin, module, false, true, false, false},
-		{"without module signatures", "6.18.1", map[string]string{"lib/modules/6.18.1/build/.config": "CONFIG_CRYPTO_ECDSA=y\n"}, "6.18", absent, builtin, false, false, false, true},
-		{"started with both", "6.12.1", map[string]string{"proc/sys/crypto/fips_enabled": "1\n", "sys/module/module/parameters/sig_enforce": "Y\n"}, "6.12", builtin, builtin, true, true, false, false},
-		{"started with neither", "6.12.1", map[string]string{"proc/sys/crypto/fips_enabled": "0\n", "sys/module/module/parameters/sig_enforce": "N\n"}, "6.12", builtin, builtin, false, false, false, false},
-		{"too old", "5.10.0-8-amd64", nil, "6.1", module, absent, false, false, true, false},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			files := map[string][]byte{}
-			for name, text := range c.files {
-				files[name] = []byte(text)
-			}
-			m := system(t, files)
-			m.release = c.release
-			k, note := runningKernel(m)
-			if k.Name != c.rules || k.hash(oidSHA512).is != c.sha512 || k.hasECDSA != c.ecdsa {
-				t.Errorf("rules of %s, SHA-512 %d, ECDSA %d", k.Name, k.hash(oidSHA512).is, k.hasECDSA)
-			}
-			if k.FIPS != c.fips || k.Enforce != c.enforce || k.Unchecked != c.uncheck || (note != "") != c.guessed {
-				t.Errorf("FIPS %v, enforce %v, unchecked %v, note %q", k.FIPS, k.Enforce, k.Unchecked, note)
-			}
-		})
-	}
-	t.Run("a file", func(t *testing.T) {
-		m := system(t, map[string][]byte{"config": []byte(debian61), "other": []byte("text")})
-		k, err := KernelOfConfig(filepath.Join(m.root, "config"))
-		if err != nil || k.Name != "6.1" || k.hash(oidMD5).is != absent {
-			t.Errorf("%+v, %v", k, err)
-		}
-		if _, err := KernelOfConfig(filepath.Join(m.root, "other")); err == nil {
-			t.Error("no error for a file that is no configuration")
 		}
 	})
 }

@@ -1,8 +1,10 @@
-package kernel_test
+package trust_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/binary"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,9 +12,63 @@ import (
 	"strings"
 	"testing"
 
+	"sign-file/certificate"
 	"sign-file/kernel"
+	"sign-file/kernel/trust"
 	"sign-file/test/testenv"
 )
+
+func read(t testing.TB, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// key is the path of a test key or its certificate.
+func key(t testing.TB, name string) string {
+	t.Helper()
+	path, err := filepath.Abs(filepath.Join("../../testdata/keys", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func readCertificate(t testing.TB, path string) *certificate.Certificate {
+	t.Helper()
+	c, err := certificate.Read(read(t, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// openssl runs the tool in a folder.
+func openssl(t testing.TB, dir string, args ...string) {
+	t.Helper()
+	cmd := exec.Command(testenv.Tool(t, "openssl"), args...)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("openssl %v: %v\n%s", args, err, out)
+	}
+}
+
+// judge asks kernel 6.12 whether a ring's certificates verify a module.
+func judge(t testing.TB, ring *kernel.Ring, module []byte) *kernel.Verdict {
+	t.Helper()
+	rules, err := kernel.Of("6.12")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := kernel.NewJudge(rules, ring, kernel.Module).Module(bytes.NewReader(module), int64(len(module)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
 
 // vmlinux is an ELF header, code for the x86 filter to work on, a certificate that
 // is in no list, and then the built-in list as certs/system_certificates.S lays it
@@ -22,14 +78,14 @@ func vmlinux(t *testing.T, order binary.AppendByteOrder, extra int, listed ...st
 	for i := range 20000 {
 		image = append(image, 0xe8, byte(i), byte(i>>8), 0, 0, 0x90, 0x90)
 	}
-	image = append(image, certificates(t, key(t, "rsa3072.pem"))[0].Raw...)
+	image = append(image, readCertificate(t, key(t, "rsa3072.pem")).Raw...)
 	for len(image)%8 != 0 {
 		image = append(image, 0)
 	}
 	var list []byte
 	first := 0
-	for i, c := range certificates(t, listed...) {
-		if list = append(list, c.Raw...); i == 0 {
+	for i, name := range listed {
+		if list = append(list, readCertificate(t, name).Raw...); i == 0 {
 			first = len(list)
 		}
 	}
@@ -95,7 +151,8 @@ func load(t *testing.T, content []byte) (*kernel.Ring, error) {
 		t.Fatal(err)
 	}
 	ring := new(kernel.Ring)
-	return ring, ring.Load(file)
+	_, err := trust.Load(ring, file)
+	return ring, err
 }
 
 func TestImages(t *testing.T) {
@@ -129,7 +186,9 @@ func TestImages(t *testing.T) {
 			if ring.Size() != 2 {
 				t.Errorf("%d certificates, want 2", ring.Size())
 			}
-			check(t, onModule(t, newJudge(t, "6.12", kernel.Module, ring), golden(t, "hello-rsa2048-sha256.ko")), 0)
+			if v := judge(t, ring, read(t, "../../testdata/golden/hello-rsa2048-sha256.ko")); !v.Accepted {
+				t.Errorf("refused: %s", v.Reason)
+			}
 		})
 	}
 }
@@ -193,7 +252,7 @@ func TestDebianKernels(t *testing.T) {
 	for release, image := range images {
 		for _, file := range []string{"vmlinuz", "vmlinux"} {
 			ring := new(kernel.Ring)
-			if err := ring.Load(filepath.Join(filepath.Dir(image), file)); err != nil {
+			if _, err := trust.Load(ring, filepath.Join(filepath.Dir(image), file)); err != nil {
 				t.Fatal(err)
 			}
 			rings[file+" of "+release] = ring
@@ -205,9 +264,8 @@ func TestDebianKernels(t *testing.T) {
 			t.Fatalf("%s: no module (%v)", release, err)
 		}
 		for name, ring := range rings {
-			j := newJudge(t, "6.12", kernel.Module, ring)
 			for _, module := range modules {
-				if v := onModule(t, j, read(t, module)); v.Accepted != strings.HasSuffix(name, " of "+release) {
+				if v := judge(t, ring, read(t, module)); v.Accepted != strings.HasSuffix(name, " of "+release) {
 					t.Errorf("%s with the %s: accepted %v (%s)", module, name, v.Accepted, v.Reason)
 				}
 			}
@@ -272,8 +330,64 @@ func FuzzSources(f *testing.F) {
 			t.Fatal(err)
 		}
 		ring := new(kernel.Ring)
-		if err := ring.Load(file); err == nil && ring.Size() == 0 {
+		if _, err := trust.Load(ring, file); err == nil && ring.Size() == 0 {
 			t.Error("neither a certificate nor an error")
 		}
 	})
+}
+
+// What a module brings with it does not vouch for it: neither a list laid out as a
+// kernel's, nor the certificate in its signature.
+func TestNoSourceOfTrust(t *testing.T) {
+	module := vmlinux(t, binary.LittleEndian, 0, key(t, "rsa2048.pem"))
+	if _, err := load(t, module); err != nil {
+		t.Fatal(err) // it is the type alone that differs
+	}
+	for _, order := range [][]byte{{1, 0}, {0, 1}} {
+		copy(module[16:], order)
+		if ring, err := load(t, module); !errors.Is(err, trust.ErrModule) || ring.Size() != 0 {
+			t.Errorf("a module: %v, %d certificates", err, ring.Size())
+		}
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "data"), []byte("a module"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	openssl(t, dir, "cms", "-sign", "-binary", "-in", "data", "-outform", "DER", "-out", "data.p7s", "-signer", key(t, "rsa2048.pem"), "-inkey", key(t, "rsa2048.key"))
+	if ring, err := load(t, read(t, filepath.Join(dir, "data.p7s"))); !errors.Is(err, trust.ErrMessage) || ring.Size() != 0 {
+		t.Errorf("a signature: %v, %d certificates", err, ring.Size())
+	}
+}
+
+// Images that want more time or memory than there is in them.
+func TestHostileImages(t *testing.T) {
+	var scanned []byte // each place may begin a list that all that follows is in
+	for len(scanned) < 4<<20 {
+		scanned = append(scanned, 0x30, 0x82, 0, 4, 0x30, 0, 0, 0)
+	}
+	bomb := new(bytes.Buffer)
+	packer := gzip.NewWriter(bomb)
+	for range 300 {
+		packer.Write(make([]byte, 1<<20))
+	}
+	packer.Close()
+	for name, c := range map[string]struct {
+		image []byte
+		says  string
+	}{
+		"lists":           {append([]byte("\x7fELF"), make([]byte, 60)...), "no list"},
+		"many lists":      {append(append([]byte("\x7fELF"), make([]byte, 60)...), scanned...), "too much"},
+		"a bomb":          {bomb.Bytes(), "more than 268435456 bytes"},
+		"LZMA dictionary": {zboot(append([]byte("\x5d\x00\x00\x00\x80"), make([]byte, 64)...)), "dictionary"},
+	} {
+		if _, err := load(t, c.image); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v, want %q", name, err, c.says)
+		}
+	}
+}
+
+func changed(b []byte, at int, to byte) []byte {
+	b = slices.Clone(b)
+	b[at] = to
+	return b
 }

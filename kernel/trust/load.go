@@ -1,4 +1,6 @@
-package kernel
+// Package trust finds the certificates that a kernel trusts, and what it refuses: in
+// files, kernel images, UEFI's variables and the running machine.
+package trust
 
 import (
 	"bytes"
@@ -11,39 +13,48 @@ import (
 	"sign-file/certificate"
 	"sign-file/cms"
 	"sign-file/internal/paths"
+	"sign-file/kernel"
 )
 
-// Load trusts every certificate of the named sources: files with certificates (PEM,
-// DER, PKCS#7 bundles, EFI signature lists), kernel images with those that are built
-// into them, directories of such files, and Running.
-func (r *Ring) Load(sources ...string) error {
+// Load has the ring trust every certificate of the named sources: files with
+// certificates (PEM, DER, PKCS#7 bundles, EFI signature lists), kernel images with those
+// that are built into them, directories of such files, and Running. The notes say what
+// is known to be missing.
+func Load(ring *kernel.Ring, sources ...string) (notes []string, err error) {
+	l := &loader{ring: ring}
 	for _, source := range sources {
-		if err := r.load(source); err != nil {
-			return err
+		if err := l.load(source); err != nil {
+			return l.notes, err
 		}
 	}
-	return nil
+	return l.notes, nil
 }
 
-func (r *Ring) load(source string) error {
+// loader is Load on its way.
+type loader struct {
+	ring  *kernel.Ring
+	notes []string
+}
+
+func (l *loader) load(source string) error {
 	if source == Running {
-		release, err := runningRelease()
+		release, err := kernel.Release()
 		if err != nil {
 			return err
 		}
-		return r.loadRunning(machine{root: "/", release: release})
+		return l.loadRunning(machine{root: "/", release: release})
 	}
 	info, err := os.Stat(source)
 	if err != nil {
 		return err
 	}
 	if info.IsDir() {
-		return r.loadDir(source)
+		return l.loadDir(source)
 	}
-	return r.loadFile(source)
+	return l.loadFile(source)
 }
 
-func (r *Ring) loadFile(path string) error {
+func (l *loader) loadFile(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -54,9 +65,9 @@ func (r *Ring) loadFile(path string) error {
 	if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
 		return err
 	}
-	limit, parse := int64(certificate.MaxFileSize), r.addFile
+	limit, parse := int64(certificate.MaxFileSize), l.addFile
 	if isImage(head[:n]) {
-		limit, parse = maxImage, r.addImage
+		limit, parse = maxImage, l.addImage
 	}
 	info, err := f.Stat()
 	if err != nil {
@@ -72,11 +83,11 @@ func (r *Ring) loadFile(path string) error {
 	return nil
 }
 
-func (r *Ring) addFile(data []byte) error {
+func (l *loader) addFile(data []byte) error {
 	if isSignatureList(data) {
-		before := len(r.certificates)
-		err := r.addSignatureLists(data)
-		if err == nil && len(r.certificates) == before {
+		before := len(l.ring.Certificates())
+		err := l.addSignatureLists(data)
+		if err == nil && len(l.ring.Certificates()) == before {
 			err = errors.New("no certificate in these EFI signature lists")
 		}
 		return err
@@ -85,7 +96,7 @@ func (r *Ring) addFile(data []byte) error {
 		return ErrMessage
 	}
 	all, err := certificate.ReadAll(data)
-	r.Add(all...)
+	l.ring.Add(all...)
 	return err
 }
 
@@ -93,30 +104,30 @@ func (r *Ring) addFile(data []byte) error {
 // it signs.
 var ErrMessage = errors.New("a PKCS#7 signature, which is no source of trust (name the signer's certificate)")
 
-func (r *Ring) addImage(image []byte) error {
+func (l *loader) addImage(image []byte) error {
 	all, err := imageCertificates(image)
-	r.Add(all...)
+	l.ring.Add(all...)
 	return err
 }
 
 // loadDir passes over files that hold no certificate: such a directory may have
 // a README or a key in it. One without any certificate is an error.
-func (r *Ring) loadDir(path string) error {
+func (l *loader) loadDir(path string) error {
 	entries, err := os.ReadDir(path)
 	if err != nil {
 		return err
 	}
-	before := len(r.certificates)
+	before := len(l.ring.Certificates())
 	for _, entry := range entries {
 		name := paths.Join(path, entry.Name())
 		if info, err := os.Stat(name); err != nil || !info.Mode().IsRegular() {
 			continue
 		}
-		if err := r.loadFile(name); err != nil && os.IsPermission(err) {
+		if err := l.loadFile(name); err != nil && os.IsPermission(err) {
 			return err
 		}
 	}
-	if len(r.certificates) == before {
+	if len(l.ring.Certificates()) == before {
 		return fmt.Errorf("%s: no certificate in this directory", path)
 	}
 	return nil
@@ -127,7 +138,7 @@ const maxBlacklist = 16 << 20
 
 // LoadBlacklist reads entries from a file, one a line. Quotes and commas around
 // them are those of CONFIG_SYSTEM_BLACKLIST_HASH_LIST; # begins a comment.
-func (r *Ring) LoadBlacklist(path string) error {
+func LoadBlacklist(ring *kernel.Ring, path string) error {
 	text, err := readLimited(path, maxBlacklist)
 	if err != nil {
 		return err
@@ -135,7 +146,7 @@ func (r *Ring) LoadBlacklist(path string) error {
 	for line := range strings.Lines(string(text)) {
 		line, _, _ = strings.Cut(line, "#")
 		if entry := strings.Trim(line, " \t\r\n\","); entry != "" {
-			if err := r.Blacklist(entry); err != nil {
+			if err := ring.Blacklist(entry); err != nil {
 				return fmt.Errorf("%s: %w", path, err)
 			}
 		}

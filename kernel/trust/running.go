@@ -1,4 +1,4 @@
-package kernel
+package trust
 
 import (
 	"bufio"
@@ -8,7 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"sync"
 
 	"sign-file/certificate"
 )
@@ -33,54 +35,54 @@ type machine struct {
 // certificates of its image, UEFI's db, and shim's list where Secure Boot is on.
 // The kernel hands out no key, only descriptions: keys that it has and no file
 // explains are noted.
-func (r *Ring) loadRunning(m machine) error {
-	before := len(r.certificates)
-	if err := r.loadOwnImage(m); err != nil {
+func (l *loader) loadRunning(m machine) error {
+	before := len(l.ring.Certificates())
+	if err := l.loadOwnImage(m); err != nil {
 		return err
 	}
-	if err := r.loadVariables(m); err != nil {
+	if err := l.loadVariables(m); err != nil {
 		return err
 	}
-	r.readKeys(m)
-	if len(r.certificates) == before {
-		return fmt.Errorf("no key of the running kernel is readable: name its image, or certificates (%s)", strings.Join(r.Notes, "; "))
+	l.readKeys(m)
+	if len(l.ring.Certificates()) == before {
+		return fmt.Errorf("no key of the running kernel is readable: name its image, or certificates (%s)", strings.Join(l.notes, "; "))
 	}
 	return nil
 }
 
 // loadOwnImage looks where distributions put a kernel.
-func (r *Ring) loadOwnImage(m machine) error {
+func (l *loader) loadOwnImage(m machine) error {
 	for _, pattern := range []string{"boot/vmlinuz-%s", "lib/modules/%s/vmlinuz", "usr/lib/modules/%s/vmlinuz", "boot/vmlinux-%s"} {
 		path := filepath.Join(m.root, fmt.Sprintf(pattern, m.release))
-		err := r.loadFile(path)
+		err := l.loadFile(path)
 		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
 			return err
 		}
 	}
-	r.note("the image of kernel %s is not to be found or not readable, so its built-in certificates are not known", m.release)
+	l.note("the image of kernel %s is not to be found or not readable, so its built-in certificates are not known", m.release)
 	return nil
 }
 
 // loadVariables reads UEFI's variables, if there are any.
-func (r *Ring) loadVariables(m machine) error {
+func (l *loader) loadVariables(m machine) error {
 	if _, ok := m.variable("MokIgnoreDB" + guidShim); !ok {
-		if err := r.loadVariable(m, "db"+guidSecurity, r.addSignatureLists); err != nil {
+		if err := l.loadVariable(m, "db"+guidSecurity, l.addSignatureLists); err != nil {
 			return err
 		}
 	}
-	if err := r.loadVariable(m, "dbx"+guidSecurity, r.blacklistSignatureLists); err != nil {
+	if err := l.loadVariable(m, "dbx"+guidSecurity, l.blacklistSignatureLists); err != nil {
 		return err
 	}
 	if on, ok := m.variable("SecureBoot" + guidGlobal); !ok || len(on) != 1 || on[0] != 1 {
 		return nil // the kernel does not read shim's list then
 	}
-	if err := r.loadVariable(m, "MokListRT"+guidShim, r.addSignatureLists); err != nil {
+	if err := l.loadVariable(m, "MokListRT"+guidShim, l.addSignatureLists); err != nil {
 		return err
 	}
-	return r.loadVariable(m, "MokListXRT"+guidShim, r.blacklistSignatureLists)
+	return l.loadVariable(m, "MokListXRT"+guidShim, l.blacklistSignatureLists)
 }
 
-func (r *Ring) loadVariable(m machine, name string, load func([]byte) error) error {
+func (l *loader) loadVariable(m machine, name string, load func([]byte) error) error {
 	value, ok := m.variable(name)
 	if !ok {
 		return nil
@@ -102,20 +104,24 @@ func (m machine) variable(name string) ([]byte, bool) {
 
 // Lines of /proc/keys end with the type's name, and the key's description.
 var (
-	asymmetricKey = lazily(`^asymmetri (.*): X509\.\S+(?: [0-9a-f]+)? \[.*\]$`)
-	blacklistKey  = lazily(`^blacklist ((?:tbs|bin):[0-9a-f]+)$`)
+	asymmetricKey = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^asymmetri (.*): X509\.\S+(?: [0-9a-f]+)? \[.*\]$`)
+	})
+	blacklistKey = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^blacklist ((?:tbs|bin):[0-9a-f]+)$`)
+	})
 )
 
 // readKeys reads the descriptions of keys, and the blacklist, which is nothing but
 // descriptions.
-func (r *Ring) readKeys(m machine) {
+func (l *loader) readKeys(m machine) {
 	f, err := os.Open(filepath.Join(m.root, "proc/keys"))
 	if err != nil {
 		return
 	}
 	defer f.Close()
 	known := map[string]bool{}
-	for _, c := range r.certificates {
+	for _, c := range l.ring.Certificates() {
 		known[string(c.SubjectKeyID)] = true
 	}
 	for lines := bufio.NewScanner(f); lines.Scan(); {
@@ -126,12 +132,12 @@ func (r *Ring) readKeys(m machine) {
 		}
 		line := strings.Join(fields[7:], " ")
 		if key := blacklistKey().FindStringSubmatch(line); key != nil {
-			if err := r.Blacklist(key[1]); err != nil {
-				r.note("%v", err)
+			if err := l.ring.Blacklist(key[1]); err != nil {
+				l.note("%v", err)
 			}
 		}
 		if key := asymmetricKey().FindStringSubmatch(line); key != nil && !known[keyIDIn(key[1])] {
-			r.note("the kernel has a key %q, and no file here holds its certificate", key[1])
+			l.note("the kernel has a key %q, and no file here holds its certificate", key[1])
 		}
 	}
 }
@@ -146,6 +152,6 @@ func keyIDIn(description string) string {
 	return string(id)
 }
 
-func (r *Ring) note(format string, args ...any) {
-	r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
+func (l *loader) note(format string, args ...any) {
+	l.notes = append(l.notes, fmt.Sprintf(format, args...))
 }

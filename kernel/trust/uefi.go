@@ -1,4 +1,4 @@
-package kernel
+package trust
 
 import (
 	"bytes"
@@ -53,14 +53,14 @@ func signatureLists(b []byte, found func(kind, data []byte) error) error {
 }
 
 // addSignatureLists trusts the certificates of a db.
-func (r *Ring) addSignatureLists(b []byte) error {
+func (l *loader) addSignatureLists(b []byte) error {
 	return signatureLists(b, func(kind, data []byte) error {
 		if !bytes.Equal(kind, guidX509) {
 			return nil
 		}
 		c, err := certificate.Parse(data)
 		if err == nil {
-			r.Add(c)
+			l.ring.Add(c)
 		}
 		return err
 	})
@@ -68,13 +68,13 @@ func (r *Ring) addSignatureLists(b []byte) error {
 
 // blacklistSignatureLists does what the kernel does with a dbx. A certificate in it
 // goes to a list of its own, which Debian's kernels leave out.
-func (r *Ring) blacklistSignatureLists(b []byte) error {
+func (l *loader) blacklistSignatureLists(b []byte) error {
 	return signatureLists(b, func(kind, data []byte) error {
 		switch {
 		case bytes.Equal(kind, guidSHA256):
-			return r.Blacklist("bin:" + hex.EncodeToString(data))
+			return l.ring.Blacklist("bin:" + hex.EncodeToString(data))
 		case bytes.Equal(kind, guidX509SHA256) && len(data) >= 32: // a time of revocation follows
-			return r.Blacklist("tbs:" + hex.EncodeToString(data[:32]))
+			return l.ring.Blacklist("tbs:" + hex.EncodeToString(data[:32]))
 		}
 		return nil
 	})
