@@ -1,6 +1,6 @@
 //go:build cgo
 
-package keys
+package token
 
 import (
 	"bytes"
@@ -10,9 +10,9 @@ import (
 	"github.com/miekg/pkcs11"
 )
 
-// openCertificate reads the certificate that a pkcs11: URI names. Certificates
-// are public as a rule, so it logs in only where nothing is found without.
-func openCertificate(ctx context.Context, reference string, pin PINFunc) ([]byte, error) {
+// Certificate reads the certificate, DER, that a pkcs11: URI names. Certificates are
+// public as a rule, so it logs in only where nothing is found without.
+func Certificate(ctx context.Context, reference string, pin PINFunc) ([]byte, error) {
 	u, err := parseURI(reference)
 	if err != nil {
 		return nil, err

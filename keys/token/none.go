@@ -1,25 +1,21 @@
 //go:build !cgo
 
-package keys
+package token
 
-import (
-	"context"
-	"errors"
-)
+import "context"
 
-// A PKCS#11 module is a shared library, which a static program can't load.
-var errNoPKCS11 = errors.New("PKCS#11 is not in this build, which is static; build with CGO_ENABLED=1 and a C compiler")
-
-func openToken(_ context.Context, reference string, _ PINFunc) (Key, error) {
+// Open returns ErrNotBuilt, or what is wrong with the URI.
+func Open(_ context.Context, reference string, _ PINFunc) (Key, error) {
 	if _, err := parseURI(reference); err != nil {
 		return nil, err
 	}
-	return nil, errNoPKCS11
+	return nil, ErrNotBuilt
 }
 
-func openCertificate(_ context.Context, reference string, _ PINFunc) ([]byte, error) {
+// Certificate returns ErrNotBuilt, or what is wrong with the URI.
+func Certificate(_ context.Context, reference string, _ PINFunc) ([]byte, error) {
 	if _, err := parseURI(reference); err != nil {
 		return nil, err
 	}
-	return nil, errNoPKCS11
+	return nil, ErrNotBuilt
 }

@@ -1,6 +1,6 @@
 //go:build cgo
 
-package keys_test
+package token_test
 
 import (
 	"crypto"
@@ -39,7 +39,7 @@ func newToken(t *testing.T, names ...string) {
 	t.Setenv("PKCS11_PROVIDER_MODULE", found[0])
 	runTool(t, util, "--init-token", "--free", "--label", "vault", "--pin", tokenPIN, "--so-pin", "5678")
 	for i, name := range names {
-		runTool(t, util, "--import", "../testdata/keys/"+name+".key", "--token", "vault",
+		runTool(t, util, "--import", "../../testdata/keys/"+name+".key", "--token", "vault",
 			"--label", name, "--id", fmt.Sprintf("%02x", i), "--pin", tokenPIN)
 	}
 }
@@ -58,7 +58,7 @@ func fixedPIN(pin string) keys.PINFunc {
 // publicKey reads the public key from a certificate file of testdata.
 func publicKey(t *testing.T, name string) crypto.PublicKey {
 	t.Helper()
-	data, err := os.ReadFile("../testdata/keys/" + name + ".x509")
+	data, err := os.ReadFile("../../testdata/keys/" + name + ".x509")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package keys
+package pkcs8
 
 import (
 	"bytes"

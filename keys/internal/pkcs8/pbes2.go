@@ -1,4 +1,4 @@
-package keys
+package pkcs8
 
 import (
 	"crypto/aes"
@@ -7,7 +7,6 @@ import (
 	"crypto/pbkdf2"
 	"crypto/rand"
 	"encoding/asn1"
-	"errors"
 	"fmt"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -99,8 +98,6 @@ func readEncryption(algorithm cryptobyte.String) (*encryption, error) {
 	return readPBES2(algorithm)
 }
 
-var errMalformedEncryption = errors.New("malformed encryption parameters")
-
 func readPBES2(parameters cryptobyte.String) (*encryption, error) {
 	var body, kdf, scheme, iv cryptobyte.String
 	var kdfOID, schemeOID asn1.ObjectIdentifier
@@ -113,7 +110,7 @@ func readPBES2(parameters cryptobyte.String) (*encryption, error) {
 	}
 	newBlock, keySize, blockSize := blockCipher(schemeOID)
 	if newBlock == nil {
-		return nil, unsupported("the key's cipher", schemeOID)
+		return nil, unsupported(schemeOID)
 	}
 	if !scheme.ReadASN1(&iv, cbasn1.OCTET_STRING) || !scheme.Empty() || len(iv) != blockSize { // OCTET STRING (SIZE(8 or 16))
 		return nil, errMalformedEncryption
@@ -142,7 +139,7 @@ func readKDF(oid asn1.ObjectIdentifier, parameters cryptobyte.String, keySize in
 	case oid.Equal(oidScrypt):
 		return readScrypt(body, keySize)
 	}
-	return nil, unsupported("the key's key derivation", oid)
+	return nil, unsupported(oid)
 }
 
 func readPBKDF2(body cryptobyte.String, keySize int) (deriver, error) { // PBKDF2-params ::= SEQUENCE {
@@ -162,7 +159,7 @@ func readPBKDF2(body cryptobyte.String, keySize int) (deriver, error) { // PBKDF
 			return nil, errMalformedEncryption
 		}
 		if function = prf(oid); function == nil {
-			return nil, unsupported("the key's key derivation with the function", oid)
+			return nil, unsupported(oid)
 		}
 	}
 	if err := checkCost(salt, iterations); err != nil {
@@ -214,16 +211,13 @@ func readScrypt(body cryptobyte.String, keySize int) (deriver, error) { // scryp
 	}, nil
 }
 
-// encryptIterations is the number of PBKDF2 iterations in what EncryptPKCS8
+// encryptIterations is the number of PBKDF2 iterations in what Encrypt
 // writes: OWASP's figure for HMAC-SHA-256.
 const encryptIterations = 600_000
 
-// EncryptPKCS8 encrypts a PrivateKeyInfo with a passphrase: PBES2, AES-256-CBC,
+// Encrypt encrypts a PrivateKeyInfo with a passphrase: PBES2, AES-256-CBC,
 // PBKDF2 with HMAC-SHA-256, which every OpenSSL since 1.0 reads.
-func EncryptPKCS8(privateKeyInfo, passphrase []byte) ([]byte, error) {
-	if len(passphrase) > MaxPINSize {
-		return nil, fmt.Errorf("passphrase longer than %d bytes", MaxPINSize)
-	}
+func Encrypt(privateKeyInfo, passphrase []byte) ([]byte, error) {
 	salt, iv := make([]byte, 16), make([]byte, aes.BlockSize)
 	rand.Read(salt)
 	rand.Read(iv)
