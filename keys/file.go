@@ -2,7 +2,9 @@ package keys
 
 import (
 	"crypto"
+	"crypto/ecdsa"
 	"crypto/fips140"
+	"crypto/rand"
 	"crypto/rsa"
 	"fmt"
 	"io"
@@ -89,10 +91,13 @@ func Parse(data []byte, pin PINFunc) (crypto.Signer, error) {
 var errLongPassphrase = fmt.Errorf("passphrase longer than %d bytes", MaxPINSize)
 
 // usable turns a private key that crypto packages made into a signer as Key describes
-// it. Those of crypto/ecdsa and filippo.io/mldsa are that already.
+// it. Those of filippo.io/mldsa are that already.
 func usable(key crypto.Signer) crypto.Signer {
-	if key, ok := key.(*rsa.PrivateKey); ok {
+	switch key := key.(type) {
+	case *rsa.PrivateKey:
 		return rsaKey{key}
+	case *ecdsa.PrivateKey:
+		return ecdsaKey{key}
 	}
 	return key
 }
@@ -105,16 +110,31 @@ func (k rsaKey) Public() crypto.PublicKey { return k.private.Public() }
 // Sign signs a DigestInfo that is made here: crypto/rsa has another object identifier
 // for RIPEMD-160 than OpenSSL, and none for SM3. FIPS 140-only mode can't say of a bare
 // DigestInfo whether it is allowed, and panics; there the hash is named.
-func (k rsaKey) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+func (k rsaKey) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	algorithm, sum, err := request.Read(digest, opts)
 	if err != nil {
 		return nil, err
 	}
 	if !fips140.Enforced() {
-		return k.private.Sign(rand, algorithm.DigestInfo(sum), crypto.Hash(0))
+		return k.private.Sign(rand.Reader, algorithm.DigestInfo(sum), crypto.Hash(0))
 	}
 	if algorithm.Hash() == 0 {
 		return nil, fmt.Errorf("%v is not allowed in FIPS 140-only mode", algorithm)
 	}
-	return k.private.Sign(rand, sum, algorithm.Hash())
+	return k.private.Sign(rand.Reader, sum, algorithm.Hash())
+}
+
+// ecdsaKey is an ECDSA key that looks at what it is asked for: crypto/ecdsa signs any
+// bytes whatever the options are, and without a source of randomness it panics over
+// crypto.Hash(0).
+type ecdsaKey struct{ private *ecdsa.PrivateKey }
+
+func (k ecdsaKey) Public() crypto.PublicKey { return k.private.Public() }
+
+func (k ecdsaKey) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	sum, err := request.Sum(digest, opts)
+	if err != nil {
+		return nil, err
+	}
+	return k.private.Sign(rand.Reader, sum, opts)
 }

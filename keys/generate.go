@@ -63,7 +63,10 @@ func MarshalPEM(key crypto.Signer, passphrase []byte) ([]byte, error) {
 	if len(passphrase) > MaxPINSize {
 		return nil, errLongPassphrase
 	}
-	if wrapped, ok := key.(rsaKey); ok {
+	switch wrapped := key.(type) {
+	case rsaKey:
+		key = wrapped.private
+	case ecdsaKey:
 		key = wrapped.private
 	}
 	der, err := x509.MarshalPKCS8PrivateKey(key)

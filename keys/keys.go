@@ -30,7 +30,8 @@ import (
 // made with. RSA keys also take a complete DigestInfo with crypto.Hash(0), for hashes
 // that have no crypto.Hash. ML-DSA keys take mu, 64 bytes that stand for a message of any
 // length, with mldsacrypto.MLDSAMu, and those in files a message with crypto.Hash(0).
-// Options for RSA-PSS are refused.
+// Options for RSA-PSS are refused. The source of randomness may be nil: crypto/rand is
+// used anyway.
 //
 // Public is nil where only the certificate can tell.
 type Key interface {
@@ -80,8 +81,8 @@ func Open(ctx context.Context, reference string, pin PINFunc) (key Key, err erro
 		key, err = openCommand(reference)
 	default:
 		key, err = openFile(reference, pin)
-		if kind := KindOf(reference); kind != File && errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("no such file, and a %s begins with its scheme, in lower case", kind)
+		if KindOf(reference) != File && errors.Is(err, fs.ErrNotExist) {
+			err = errLookAlike
 		}
 	}
 	if err != nil {
@@ -89,6 +90,8 @@ func Open(ctx context.Context, reference string, pin PINFunc) (key Key, err erro
 	}
 	return key, nil
 }
+
+var errLookAlike = fmt.Errorf("%w (pkcs11: and exec: are written in lower case, without a space)", fs.ErrNotExist)
 
 // OpenCertificate reads the certificate, DER, that a pkcs11: URI names.
 func OpenCertificate(ctx context.Context, reference string, pin PINFunc) ([]byte, error) {

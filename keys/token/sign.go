@@ -194,27 +194,18 @@ func (k *tokenKey) SignContext(ctx context.Context, _ io.Reader, digest []byte, 
 // need not know the hash. For ECDSA it is the leftmost bits of the digest (FIPS 186-5,
 // section 6.4.1): not every token takes them by itself.
 func (k *tokenKey) toSign(digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	if err := request.Check(opts); err != nil {
-		return nil, err
-	}
-	if k.mechanism == pkcs11.CKM_ECDSA && opts.HashFunc() == 0 {
-		return k.leftmost(digest), nil // of a hash that has no crypto.Hash
-	}
-	algorithm, sum, err := request.Read(digest, opts)
-	switch {
-	case err != nil:
-		return nil, err
-	case k.mechanism == pkcs11.CKM_RSA_PKCS:
+	if k.mechanism == pkcs11.CKM_RSA_PKCS {
+		algorithm, sum, err := request.Read(digest, opts)
+		if err != nil {
+			return nil, err
+		}
 		return algorithm.DigestInfo(sum), nil
 	}
-	return k.leftmost(sum), nil
-}
-
-func (k *tokenKey) leftmost(sum []byte) []byte {
-	if k.orderSize == 0 {
-		return sum
+	sum, err := request.Sum(digest, opts)
+	if err == nil && k.orderSize > 0 {
+		sum = sum[:min(len(sum), k.orderSize)]
 	}
-	return sum[:min(len(sum), k.orderSize)]
+	return sum, err
 }
 
 func (k *tokenKey) sign(s *session, data []byte) ([]byte, error) {

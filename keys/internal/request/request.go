@@ -35,6 +35,16 @@ func Read(data []byte, opts crypto.SignerOpts) (*digest.Algorithm, []byte, error
 	return algorithm, data, nil
 }
 
+// Sum returns the digest that an ECDSA signature shall cover, which doesn't name its
+// hash: with crypto.Hash(0), it is that of a hash that has no crypto.Hash.
+func Sum(data []byte, opts crypto.SignerOpts) ([]byte, error) {
+	if err := Check(opts); err != nil || opts.HashFunc() == 0 {
+		return data, err
+	}
+	_, sum, err := Read(data, opts)
+	return sum, err
+}
+
 // Check refuses options that name no hash, and RSA-PSS.
 func Check(opts crypto.SignerOpts) error {
 	switch opts.(type) {
