@@ -85,7 +85,7 @@ func (k *commandKey) SignContext(ctx context.Context, _ io.Reader, digest []byte
 	case len(out.Bytes()) == 0:
 		err = errors.New("wrote no signature")
 	case out.Truncated():
-		err = &bounded.TooLargeError{Limit: maxCommandOutput}
+		err = fmt.Errorf("wrote an answer that is %w", &bounded.TooLargeError{Limit: maxCommandOutput})
 	default:
 		return out.Bytes(), nil
 	}

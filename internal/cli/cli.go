@@ -24,8 +24,9 @@ const (
 type program struct {
 	in, out, err *os.File
 	argv0        string
-	closed       [3]bool // streams that the caller had closed
-	lost         error   // the first failure to write an answer
+	closed       [3]bool  // streams that the caller had closed
+	lost         error    // the first failure to write an answer
+	args         []string // the others, for conceal
 }
 
 // Run chooses the face by the first argument, as no hash algorithm is called
@@ -34,6 +35,7 @@ func Run(args []string, in, out, err *os.File) int {
 	p := &program{in: in, out: out, err: err, argv0: "sign-file", closed: streams.Closed()}
 	if len(args) > 0 {
 		p.argv0, args = args[0], args[1:]
+		p.args = args
 	}
 	ctx := newInterruptible()
 	defer ctx.finish()
@@ -56,7 +58,7 @@ func (p *program) warn(format string, args ...any) { p.say("warning: "+format, a
 
 // say prints one line on standard error.
 func (p *program) say(format string, args ...any) {
-	fmt.Fprintf(p.err, "%s: %s\n", p.name(), oneLine(fmt.Sprintf(format, args...)))
+	fmt.Fprintf(p.err, "%s: %s\n", p.name(), oneLine(p.conceal(fmt.Sprintf(format, args...))))
 }
 
 // message puts an error of package os into the form of all others, file first.

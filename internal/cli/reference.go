@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"sign-file/keys"
 )
@@ -15,6 +16,20 @@ func wantFile(what, reference, does string) error {
 		return usagef("%s %s is a reference to a key, a %s: %s only %s", what, keys.Name(reference), kind, what, does)
 	}
 	return nil
+}
+
+// conceal replaces references to keys by what may be shown of them. Operands in the
+// wrong order end up in the messages about files, hashes and flags.
+func (p *program) conceal(text string) string {
+	for _, arg := range p.args {
+		if strings.HasPrefix(arg, "-") {
+			_, arg, _ = strings.Cut(arg, "=")
+		}
+		if name := keys.Name(arg); name != arg {
+			text = strings.ReplaceAll(text, arg, name)
+		}
+	}
+	return text
 }
 
 // keyAdvice adds to an error of keys.Open what to do about it.
