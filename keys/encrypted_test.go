@@ -17,6 +17,7 @@ import (
 	"sign-file/certificate"
 	"sign-file/digest"
 	"sign-file/keys"
+	"sign-file/keys/token"
 	"sign-file/signfile"
 	"sign-file/test/testenv"
 )
@@ -154,7 +155,7 @@ func TestEncryptedKeys(t *testing.T) {
 // Passphrases that PKCS#12's UTF-16 and a C string make difficult.
 func TestPassphrases(t *testing.T) {
 	m := newMaker(t, "rsa:2048")
-	for _, pin := range []string{"", "1", "pässwörd", "\U0001F511 key", "\xff\xfe latin\xe9", strings.Repeat("x", keys.MaxPINSize)} {
+	for _, pin := range []string{"", "1", "pässwörd", "\U0001F511 key", "\xff\xfe latin\xe9", strings.Repeat("x", token.MaxPINSize)} {
 		for _, line := range encryptions {
 			t.Run(fmt.Sprintf("%.12q %s", pin, line), func(t *testing.T) {
 				if pin == "" && strings.HasPrefix(line, "pkey") {

@@ -12,21 +12,18 @@ import (
 	"sign-file/internal/bounded"
 	"sign-file/keys/internal/pkcs8"
 	"sign-file/keys/internal/request"
+	"sign-file/keys/token"
 )
 
 // maxFileSize bounds what is read as a key file, in bytes. Bags of keys and
 // certificates with their text are some kilobytes long.
 const maxFileSize = 16 << 20
 
-// Errors about key files, for errors.Is and errors.As.
-var (
-	// ErrPassphrase says that a passphrase does not open a key, or that the file is
-	// damaged: the formats can't tell.
-	ErrPassphrase = pkcs8.ErrPassphrase
-	// ErrPSS says that an RSA-PSS signature was asked for.
-	ErrPSS = request.ErrPSS
-)
+// ErrPassphrase says that a passphrase does not open a key, or that the file is damaged:
+// the formats can't tell.
+var ErrPassphrase = pkcs8.ErrPassphrase
 
+// Errors about key files, for errors.As.
 type (
 	// NoKeyError says that a file holds no private key. Found has the PEM types of
 	// what it holds instead; UTF16 says that it is text in UTF-16, in which nothing
@@ -76,7 +73,7 @@ func Parse(data []byte, pin PINFunc) (crypto.Signer, error) {
 			return nil, ErrNoPIN
 		}
 		passphrase, err := pin(prompt)
-		if err == nil && len(passphrase) > MaxPINSize {
+		if err == nil && len(passphrase) > token.MaxPINSize {
 			clear(passphrase)
 			return nil, errLongPassphrase
 		}
@@ -88,7 +85,7 @@ func Parse(data []byte, pin PINFunc) (crypto.Signer, error) {
 	return usable(key), nil
 }
 
-var errLongPassphrase = fmt.Errorf("passphrase longer than %d bytes", MaxPINSize)
+var errLongPassphrase = fmt.Errorf("passphrase longer than %d bytes", token.MaxPINSize)
 
 // usable turns a private key that crypto packages made into a signer as Key describes
 // it. Those of filippo.io/mldsa are that already.

@@ -14,6 +14,7 @@ import (
 	"filippo.io/mldsa/x509"
 
 	"sign-file/keys/internal/pkcs8"
+	"sign-file/keys/token"
 )
 
 // kinds are the keys that Generate makes: those that kernels verify with.
@@ -60,7 +61,7 @@ func Generate(kind string) (crypto.Signer, error) {
 // encrypted if a passphrase is there. An empty one is one too; nil is none. Of an ML-DSA
 // key it writes only the seed, which RFC 9881 recommends.
 func MarshalPEM(key crypto.Signer, passphrase []byte) ([]byte, error) {
-	if len(passphrase) > MaxPINSize {
+	if len(passphrase) > token.MaxPINSize {
 		return nil, errLongPassphrase
 	}
 	switch wrapped := key.(type) {

@@ -53,9 +53,6 @@ type PINFunc func(prompt string) ([]byte, error)
 // ErrNoPIN says that a key needs a PIN or passphrase and none is to be had.
 var ErrNoPIN = token.ErrNoPIN
 
-// MaxPINSize is the longest PIN in bytes that sign-file's callback hands to OpenSSL.
-const MaxPINSize = token.MaxPINSize
-
 // PINFromEnv reads the PIN from an environment variable. A variable that is set but
 // empty holds the empty PIN.
 func PINFromEnv(name string) PINFunc {
@@ -64,8 +61,8 @@ func PINFromEnv(name string) PINFunc {
 		if !ok {
 			return nil, fmt.Errorf("%w: set %s", ErrNoPIN, name)
 		}
-		if len(pin) > MaxPINSize {
-			return nil, fmt.Errorf("%s is longer than %d bytes", name, MaxPINSize)
+		if len(pin) > token.MaxPINSize {
+			return nil, fmt.Errorf("%s is longer than %d bytes", name, token.MaxPINSize)
 		}
 		return []byte(pin), nil
 	}

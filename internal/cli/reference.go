@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"sign-file/keys"
@@ -54,6 +55,8 @@ func adviceFor(err error) string {
 		return "if it is a usual curve, name it with: openssl ec -param_enc named_curve -in OLD -out NEW"
 	case errors.As(err, &curve):
 		return "the kernel verifies ECDSA with P-256, P-384 and P-521, and sign-file keygen makes such keys"
+	case errors.As(err, &noKey) && slices.Contains(noKey.Found, "CERTIFICATE"):
+		return "a certificate goes in the place of <x509>"
 	case errors.As(err, &noKey) && noKey.UTF16:
 		return "convert it with: iconv -f UTF-16 -t UTF-8 OLD > NEW"
 	}

@@ -23,9 +23,9 @@ import (
 // distribution's kernel has some 30 MB, with debug information ten times that.
 const MaxSize = 2 << 30
 
-// MaxWindow bounds the memory that a compressed file may ask for, in bytes: what
+// maxWindow bounds the memory that a compressed file may ask for, in bytes: what
 // zstd(1) takes without --long. The kernel's build uses 1 MB with xz, and at most 8 with zstd.
-const MaxWindow = 128 << 20
+const maxWindow = 128 << 20
 
 // LimitError says that a compressed file asks for more than it gets.
 type LimitError struct {
@@ -71,7 +71,7 @@ func Of(name string) (f Format, ok bool) {
 }
 
 // Decompress copies a module to dst, uncompressed, for as long as ctx lasts. It returns a
-// *LimitError where more than MaxSize would come of it, or more than MaxWindow of memory
+// *LimitError where more than MaxSize would come of it, or more than 128 MiB of memory
 // is asked for; dst has a part of the module then. A file that is written at its end gets
 // holes for pages of zeros.
 func (f Format) Decompress(ctx context.Context, dst io.Writer, src io.Reader) error {
@@ -114,10 +114,10 @@ func (f Format) decompress(dst io.Writer, src *bufio.Reader) error {
 	return nil
 }
 
-// limitOf turns what the libraries say of MaxWindow into an error that tells it.
+// limitOf turns what the libraries say of maxWindow into an error that tells it.
 func limitOf(err error) error {
 	if errors.Is(err, xz.ErrMemlimit) || errors.Is(err, zstd.ErrWindowSizeExceeded) {
-		return &LimitError{"a dictionary", MaxWindow}
+		return &LimitError{"a dictionary", maxWindow}
 	}
 	return err
 }
@@ -160,7 +160,7 @@ func writeGzip(w io.Writer) (io.WriteCloser, error) {
 }
 
 func readXZ(r io.Reader) (io.ReadCloser, error) {
-	x, err := xz.NewReader(r, MaxWindow)
+	x, err := xz.NewReader(r, maxWindow)
 	return io.NopCloser(x), err
 }
 
@@ -169,7 +169,7 @@ func writeXZ(w io.Writer) (io.WriteCloser, error) {
 }
 
 func readZstd(r io.Reader) (io.ReadCloser, error) {
-	d, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(MaxWindow), zstd.WithDecoderLowmem(true))
+	d, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
 	if err != nil {
 		return nil, err
 	}

@@ -111,7 +111,7 @@ func TestMemory(t *testing.T) {
 		err := format.Decompress(t.Context(), io.Discard, bytes.NewReader(file))
 		runtime.ReadMemStats(&after)
 		var limit *LimitError
-		if !errors.As(err, &limit) || limit.Limit != MaxWindow {
+		if !errors.As(err, &limit) || limit.Limit != maxWindow {
 			t.Errorf("%s: %v", command, err)
 		}
 		if got := after.TotalAlloc - before.TotalAlloc; got > 32<<20 {

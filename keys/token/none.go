@@ -6,7 +6,7 @@ import "context"
 
 // Open returns ErrNotBuilt, or what is wrong with the URI.
 func Open(_ context.Context, reference string, _ PINFunc) (Key, error) {
-	if _, err := parseURI(reference); err != nil {
+	if _, err := parseKeyURI(reference); err != nil {
 		return nil, err
 	}
 	return nil, ErrNotBuilt
@@ -14,7 +14,7 @@ func Open(_ context.Context, reference string, _ PINFunc) (Key, error) {
 
 // Certificate returns ErrNotBuilt, or what is wrong with the URI.
 func Certificate(_ context.Context, reference string, _ PINFunc) ([]byte, error) {
-	if _, err := parseURI(reference); err != nil {
+	if _, err := parseCertificateURI(reference); err != nil {
 		return nil, err
 	}
 	return nil, ErrNotBuilt

@@ -31,12 +31,9 @@ type tokenKey struct {
 // wants it. The PIN is that of the URI, or pin is asked for it, at most once. The errors
 // hold neither the URI nor the PIN.
 func Open(ctx context.Context, reference string, pin PINFunc) (Key, error) {
-	u, err := parseURI(reference)
+	u, err := parseKeyURI(reference)
 	if err != nil {
 		return nil, err
-	}
-	if kind := u["type"]; kind != "" && kind != "private" {
-		return nil, fmt.Errorf("type=%s in the URI names no private key (leave type out)", kind)
 	}
 	m, err := openModule(u)
 	if err != nil {

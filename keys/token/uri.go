@@ -73,6 +73,24 @@ func parseURI(reference string) (uri, error) {
 	return u, nil
 }
 
+// parseKeyURI reads a URI that is to name a private key.
+func parseKeyURI(reference string) (uri, error) {
+	u, err := parseURI(reference)
+	if kind := u["type"]; kind != "" && kind != "private" {
+		return nil, fmt.Errorf("type=%s in the URI names no private key (leave type out)", escapeValue(kind))
+	}
+	return u, err
+}
+
+// parseCertificateURI reads a URI that is to name a certificate.
+func parseCertificateURI(reference string) (uri, error) {
+	u, err := parseURI(reference)
+	if kind := u["type"]; kind != "" && kind != "cert" {
+		return nil, fmt.Errorf("type=%s in the URI names no certificate (leave type out)", escapeValue(kind))
+	}
+	return u, err
+}
+
 // unescapeValue refuses a zero byte in all but the id, which is binary: the others
 // end up as C strings, and would end there.
 func unescapeValue(name, escaped string) (string, error) {
