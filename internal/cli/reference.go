@@ -14,23 +14,25 @@ import (
 // would be a file of that name, PIN and all.
 func wantFile(what, reference, does string) error {
 	if kind := keys.KindOf(reference); kind != keys.File {
-		return usagef("%s %s is a reference to a key, a %s: %s only %s", what, keys.Name(reference), kind, what, does)
+		return usagef("%s only %s, and %s is a key's %s", what, does, keys.Name(reference), kind)
 	}
 	return nil
 }
 
-// conceal replaces references to keys by what may be shown of them. Operands in the
-// wrong order end up in the messages about files, hashes and flags.
-func (p *program) conceal(text string) string {
-	for _, arg := range p.args {
+// concealer replaces references to keys among the arguments by what may be shown of
+// them, wherever they appear: operands in the wrong order end up in the messages about
+// files, hashes and flags.
+func concealer(args []string) *strings.Replacer {
+	var pairs []string
+	for _, arg := range args {
 		if strings.HasPrefix(arg, "-") {
 			_, arg, _ = strings.Cut(arg, "=")
 		}
 		if name := keys.Name(arg); name != arg {
-			text = strings.ReplaceAll(text, arg, name)
+			pairs = append(pairs, arg, name)
 		}
 	}
-	return text
+	return strings.NewReplacer(pairs...)
 }
 
 // keyAdvice adds to an error of keys.Open what to do about it.
