@@ -185,7 +185,7 @@ func TestEncryptedKeysAgainstSignFile(t *testing.T) {
 	module := bytes.Repeat([]byte("a module\n"), 1000)
 	for _, line := range encryptions {
 		if strings.Contains(line, "DER") || strings.HasPrefix(line, "pkcs12") {
-			continue // sign-file reads PEM alone
+			continue // sign-file reads only PEM
 		}
 		t.Run(line, func(t *testing.T) {
 			path := m.make(passphrase, line)

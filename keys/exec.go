@@ -29,8 +29,8 @@ const maxCommandOutput = 64 << 10
 // writes the bare signature value to standard output: RSA PKCS#1 v1.5, ECDSA in DER,
 // or ML-DSA. No shell is involved.
 //
-// The command inherits the environment, with the PIN that may be in it: it stands for
-// the key, so the PIN is meant for it.
+// The command inherits the environment, and with it the PIN that may be there: the
+// command takes the place of the key that the PIN is for.
 type commandKey struct {
 	words []string
 }

@@ -28,7 +28,7 @@ import (
 //
 // Sign is crypto.Signer's: digest is a digest, and opts.HashFunc() the hash that it was
 // made with. RSA keys also take a complete DigestInfo with crypto.Hash(0), for hashes
-// that have no crypto.Hash. ML-DSA keys take mu, 64 bytes that stand for a message of any
+// that have no crypto.Hash. ML-DSA keys take mu, 64 bytes that represent a message of any
 // length, with mldsacrypto.MLDSAMu, and those in files a message with crypto.Hash(0).
 // Options for RSA-PSS are refused. The source of randomness may be nil: crypto/rand is
 // used anyway.

@@ -92,7 +92,7 @@ func (f Format) Compress(ctx context.Context, dst io.Writer, src *os.File) error
 }
 
 // environment is all that the tool gets of this process's. XZ_OPT, GZIP, ZSTD_CLEVEL and
-// their like would change its output, and KBUILD_SIGN_PIN is no business of its.
+// their like would change its output, and KBUILD_SIGN_PIN is none of its business.
 func environment() []string {
 	env := []string{"LC_ALL=C"}
 	for _, name := range []string{"PATH", "TMPDIR"} {

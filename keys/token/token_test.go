@@ -41,7 +41,7 @@ func publicKey(t *testing.T, name string) crypto.PublicKey {
 	return public
 }
 
-// sha256Info is what stands before a SHA-256 digest in a DigestInfo (RFC 8017,
+// sha256Info is what precedes a SHA-256 digest in a DigestInfo (RFC 8017,
 // section 9.2, note 1).
 const sha256Info = "\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20"
 

@@ -40,7 +40,7 @@ var uriAttributes = []string{
 	"object", "id", "type", "pin-value", "pin-source", "module-path",
 }
 
-// parseURI splits at ";", "?" and "&" wherever they stand, as both OpenSSL back
+// parseURI splits at ";", "?" and "&" wherever they are, as both OpenSSL back
 // ends do, so that pin-value is found in the path too. Its errors hold no value:
 // a PIN with one of these characters unescaped falls into pieces.
 func parseURI(reference string) (uri, error) {
@@ -62,7 +62,7 @@ func parseURI(reference string) (uri, error) {
 			continue
 		}
 		if _, twice := u[name]; twice {
-			return nil, fmt.Errorf("%s stands twice in the URI", name)
+			return nil, fmt.Errorf("%s is in the URI twice", name)
 		}
 		value, err := unescapeValue(name, escaped)
 		if err != nil {

@@ -18,7 +18,7 @@ func isTraditional(block *pem.Block) bool { return block.Headers["DEK-Info"] != 
 var dekCiphers = []string{"AES-128-CBC", "AES-192-CBC", "AES-256-CBC", "DES-EDE3-CBC"}
 
 // parseTraditional opens a key under Proc-Type: 4,ENCRYPTED. Its key derivation is
-// one round of MD5, so there is no cost to bound.
+// one round of MD5, so it needs no bound.
 func parseTraditional(block *pem.Block, pin PINFunc) (crypto.Signer, error) {
 	cipher, _, _ := strings.Cut(block.Headers["DEK-Info"], ",")
 	if !slices.Contains(dekCiphers, cipher) {
