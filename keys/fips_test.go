@@ -23,6 +23,7 @@ func TestFIPSOnly(t *testing.T) {
 		"sha1-3des":  "pkcs8 -topk8 -in KEY -out OUT -passout env:PIN -v1 PBE-SHA1-3DES",
 		"pbkdf2":     "pkcs8 -topk8 -in KEY -out OUT -passout env:PIN -v2 aes256 -v2prf hmacWithSHA1",
 		"pbes2-3des": "pkcs8 -topk8 -in KEY -out OUT -passout env:PIN -v2 des3",
+		"scrypt":     "pkcs8 -topk8 -in KEY -out OUT -passout env:PIN -scrypt",
 		"pem":        "pkey -traditional -in KEY -out OUT -passout env:PIN -aes256",
 	} {
 		if err := os.Rename(m.make(passphrase, line), m.path(name+".locked")); err != nil {
@@ -68,7 +69,7 @@ func TestUnderFIPSOnly(t *testing.T) {
 			t.Errorf("%v: %v", a, err)
 		}
 	}
-	for _, name := range []string{"sha1-3des", "pbkdf2", "pbes2-3des", "pem"} {
+	for _, name := range []string{"sha1-3des", "pbkdf2", "pbes2-3des", "scrypt", "pem"} {
 		if _, err := keys.Open(t.Context(), dir+"/"+name+".locked", pinOf(passphrase)); err == nil || !strings.Contains(err.Error(), "FIPS") {
 			t.Errorf("%s: %v", name, err)
 		}

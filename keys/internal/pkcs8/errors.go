@@ -13,7 +13,7 @@ var ErrPassphrase = errors.New("wrong passphrase (or a damaged file)")
 var (
 	errMalformed           = errors.New("not a private key (want PKCS#8, PKCS#1 or SEC1), or truncated")
 	errMalformedEncrypted  = errors.New("malformed encrypted private key, or truncated")
-	errNotFIPS             = errors.New("the key is encrypted by means of MD5 or SHA-1, which FIPS 140-only mode forbids (re-encrypt it with: openssl pkcs8 -topk8)")
+	errNotFIPS             = errors.New("the key is encrypted by means of MD5, SHA-1 or scrypt, which is not allowed in FIPS 140-only mode")
 	errMalformedEncryption = errors.New("malformed encryption parameters")
 )
 

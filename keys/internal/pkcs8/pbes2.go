@@ -4,6 +4,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/des"
+	"crypto/fips140"
 	"crypto/pbkdf2"
 	"crypto/rand"
 	"encoding/asn1"
@@ -200,6 +201,9 @@ func readScrypt(body cryptobyte.String, keySize int) (deriver, error) { // scryp
 		!readKeyLength(&body, keySize) || !body.Empty() || // keyLength INTEGER OPTIONAL }
 		n < 2 || n&(n-1) != 0 || r < 1 || p < 1 {
 		return nil, errMalformedEncryption
+	}
+	if fips140.Enforced() { // golang.org/x/crypto/scrypt would panic
+		return nil, errNotFIPS
 	}
 	// One factor at a time, so that no product overflows.
 	const blocks = maxScryptMemory / 128
