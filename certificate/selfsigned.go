@@ -3,6 +3,7 @@ package certificate
 import (
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/fips140"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha1"
@@ -165,7 +166,8 @@ func keyID(publicKeyInfo []byte) []byte {
 	if !input.ReadASN1(&info, cbasn1.SEQUENCE) || !info.SkipASN1(cbasn1.SEQUENCE) || !info.ReadASN1BitString(&key) {
 		return nil
 	}
-	sum := sha1.Sum(key.Bytes)
+	var sum [sha1.Size]byte
+	fips140.WithoutEnforcement(func() { sum = sha1.Sum(key.Bytes) }) // a name, which protects nothing
 	return sum[:]
 }
 

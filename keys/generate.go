@@ -12,6 +12,9 @@ import (
 
 	"filippo.io/mldsa"
 	"filippo.io/mldsa/x509"
+
+	"sign-file/keys/internal/pkcs8"
+	"sign-file/keys/token"
 )
 
 // kinds are the keys that Generate makes: those that kernels verify with.
@@ -39,29 +42,43 @@ func Kinds() []string {
 	return names
 }
 
-// Generate makes a new private key of the named kind, rsa:4096 for one.
+// Generate makes a new private key of the named kind, such as rsa:4096. It signs as Key
+// describes it.
 func Generate(kind string) (crypto.Signer, error) {
 	for _, k := range kinds {
 		if k.name == kind {
-			return k.generate()
+			key, err := k.generate()
+			if err != nil {
+				return nil, err
+			}
+			return usable(key), nil
 		}
 	}
 	return nil, fmt.Errorf("%q: unknown kind of key (want %s)", kind, strings.Join(Kinds(), ", "))
 }
 
-// MarshalPEM writes a private key as openssl req does: PKCS#8, encrypted if
-// a passphrase is there. An empty one is one too; nil is none. Of an ML-DSA key it
-// writes the seed alone, which RFC 9881 recommends.
+// MarshalPEM writes a private key, of Generate or Parse, as openssl req does: PKCS#8,
+// encrypted if a passphrase is there. An empty one is one too; nil is none. Of an ML-DSA
+// key it writes only the seed, which RFC 9881 recommends.
 func MarshalPEM(key crypto.Signer, passphrase []byte) ([]byte, error) {
+	if len(passphrase) > token.MaxPINSize {
+		return nil, errLongPassphrase
+	}
+	switch wrapped := key.(type) {
+	case rsaKey:
+		key = wrapped.private
+	case ecdsaKey:
+		key = wrapped.private
+	}
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		return nil, trimX509(err)
+		return nil, err
 	}
 	defer clear(der)
 	if passphrase == nil {
 		return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 	}
-	encrypted, err := EncryptPKCS8(der, passphrase)
+	encrypted, err := pkcs8.Encrypt(der, passphrase)
 	if err != nil {
 		return nil, err
 	}

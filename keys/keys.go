@@ -1,5 +1,14 @@
-// Package keys opens private keys: a reference, as it stands on a command line,
-// becomes a crypto.Signer. There is one file for each kind of source.
+// Package keys opens private keys: a reference, as it is written on a command line,
+// becomes a crypto.Signer. A reference is the name of a file (PEM or DER, encrypted or
+// not), a pkcs11: URI, or exec:COMMAND. Whatever the source, the key signs RSA
+// PKCS#1 v1.5, ECDSA or ML-DSA, which is what the kernel verifies.
+//
+//	key, err := keys.Open(ctx, "pkcs11:token=vault;object=modsign", keys.PINFromEnv("PIN"))
+//	defer key.Close()
+//	signature, err := key.Sign(rand.Reader, sum[:], crypto.SHA512)
+//
+// Errors of Open and OpenCertificate are *fs.PathErrors that name the reference, fit to
+// be shown, and wrap the types that this package lists.
 package keys
 
 import (
@@ -8,18 +17,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
-	"strings"
+
+	"sign-file/keys/token"
 )
 
-// Key signs, and holds on to whatever it is kept in until it is closed.
+// Key signs, and holds on to whatever it is kept in until it is closed. It may be used
+// by many goroutines at once.
 //
-// RSA keys are asked to sign a complete DigestInfo with crypto.Hash(0) as the
-// option: the one form in which every kind of source signs every hash right.
-// ECDSA keys are asked to sign a digest. ML-DSA keys are asked to sign mu, 64 bytes
-// that stand for a message of any length, with mldsacrypto.MLDSAMu as the option.
-// As many goroutines call Sign at once as there are jobs: a key that is faster with
-// many digests at once gathers theirs.
+// Sign is crypto.Signer's: digest is a digest, and opts.HashFunc() the hash that it was
+// made with. RSA keys also take a complete DigestInfo with crypto.Hash(0), for hashes
+// that have no crypto.Hash. ML-DSA keys take mu, 64 bytes that represent a message of any
+// length, with mldsacrypto.MLDSAMu, and those in files a message with crypto.Hash(0).
+// Options for RSA-PSS are refused. The source of randomness may be nil: crypto/rand is
+// used anyway.
 //
 // Public is nil where only the certificate can tell.
 type Key interface {
@@ -27,56 +39,71 @@ type Key interface {
 	io.Closer
 }
 
-// PINFunc supplies the PIN or passphrase of what the prompt describes. It
-// returns ErrNoPIN where there is none; an empty one is a PIN too.
-type PINFunc func(prompt string) ([]byte, error)
-
-// describe replaces the prompt by one that names the key.
-func (f PINFunc) describe(prompt string) PINFunc {
-	if f == nil {
-		return nil
-	}
-	return func(string) ([]byte, error) { return f(prompt) }
+// ContextSigner is implemented by keys whose signature may take long: those on tokens
+// and those of commands. SignContext is like Sign, and fails when ctx ends first.
+type ContextSigner interface {
+	SignContext(ctx context.Context, rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error)
 }
 
+// PINFunc supplies the PIN or passphrase of what the prompt describes. It returns
+// an error that wraps ErrNoPIN where there is none; an empty one is a PIN too. What it
+// returns is wiped after use.
+type PINFunc func(prompt string) ([]byte, error)
+
 // ErrNoPIN says that a key needs a PIN or passphrase and none is to be had.
-var ErrNoPIN = errors.New("no PIN")
+var ErrNoPIN = token.ErrNoPIN
 
-// MaxPINSize is the longest PIN that sign-file's callback hands to OpenSSL.
-const MaxPINSize = 1023
-
-// PINFromEnv reads the PIN from an environment variable, KBUILD_SIGN_PIN for
-// one. A variable that is set but empty holds the empty PIN.
+// PINFromEnv reads the PIN from an environment variable. A variable that is set but
+// empty holds the empty PIN.
 func PINFromEnv(name string) PINFunc {
 	return func(string) ([]byte, error) {
 		pin, ok := os.LookupEnv(name)
 		if !ok {
 			return nil, fmt.Errorf("%w: set %s", ErrNoPIN, name)
 		}
-		if len(pin) > MaxPINSize {
-			return nil, fmt.Errorf("%s is longer than %d bytes", name, MaxPINSize)
+		if len(pin) > token.MaxPINSize {
+			return nil, fmt.Errorf("%s is longer than %d bytes", name, token.MaxPINSize)
 		}
 		return []byte(pin), nil
 	}
 }
 
-// Open opens the key that a reference names: a file in PEM or DER, a pkcs11: URI,
-// or exec:COMMAND (see execKey). The error doesn't repeat the reference; Name
-// returns it fit to be shown.
-func Open(ctx context.Context, reference string, pin PINFunc) (Key, error) {
-	if OnToken(reference) {
-		return openToken(ctx, reference, pin)
+// Open opens the key that a reference names. The context bounds the opening; for
+// signatures, see ContextSigner. A nil pin has none.
+func Open(ctx context.Context, reference string, pin PINFunc) (key Key, err error) {
+	switch {
+	case IsTokenURI(reference):
+		key, err = token.Open(ctx, reference, pin)
+	case isCommand(reference):
+		key, err = openCommand(reference)
+	default:
+		key, err = openFile(reference, pin)
+		if KindOf(reference) != File && errors.Is(err, fs.ErrNotExist) {
+			err = errLookAlike
+		}
 	}
-	if command, ok := strings.CutPrefix(reference, "exec:"); ok {
-		return openExec(ctx, command)
+	if err != nil {
+		return nil, about(reference, err)
 	}
-	return openFile(reference, pin)
+	return key, nil
 }
+
+var errLookAlike = fmt.Errorf("%w (pkcs11: and exec: are written in lower case, without a space)", fs.ErrNotExist)
 
 // OpenCertificate reads the certificate, DER, that a pkcs11: URI names.
 func OpenCertificate(ctx context.Context, reference string, pin PINFunc) ([]byte, error) {
-	return openCertificate(ctx, reference, pin)
+	der, err := token.Certificate(ctx, reference, pin)
+	if err != nil {
+		return nil, about(reference, err)
+	}
+	return der, nil
 }
 
-// OnToken tells a pkcs11: URI from a file's name as sign-file does.
-func OnToken(reference string) bool { return strings.HasPrefix(reference, uriScheme) }
+// about names the reference that an error is about, without its secrets. An error that
+// names the file itself may name it with them.
+func about(reference string, err error) error {
+	if pathErr, ok := err.(*fs.PathError); ok {
+		return &fs.PathError{Op: pathErr.Op, Path: Name(reference), Err: pathErr.Err}
+	}
+	return &fs.PathError{Op: "open", Path: Name(reference), Err: err}
+}

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 
-	"math/big"
+	"sign-file/keys/internal/request"
 )
 
 // Presigned returns a key that has signed already: whatever it is asked to sign,
@@ -18,7 +18,9 @@ import (
 func Presigned(public crypto.PublicKey, signature []byte) Key {
 	if key, ok := public.(*ecdsa.PublicKey); ok {
 		if size := (key.Curve.Params().N.BitLen() + 7) / 8; len(signature) == 2*size && !isSequence(signature) {
-			signature = ecdsaDER(signature[:size], signature[size:])
+			if der, err := request.EncodeECDSA(signature); err == nil {
+				signature = der
+			}
 		}
 	}
 	return fileKey{presigned{public, signature}}
@@ -38,14 +40,4 @@ func (p presigned) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
 func isSequence(der []byte) bool {
 	input := cryptobyte.String(der)
 	return input.SkipASN1(cbasn1.SEQUENCE) && input.Empty()
-}
-
-// ecdsaDER is Ecdsa-Sig-Value of RFC 3279, section 2.2.3.
-func ecdsaDER(r, s []byte) []byte {
-	var b cryptobyte.Builder
-	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) { // Ecdsa-Sig-Value ::= SEQUENCE {
-		b.AddASN1BigInt(new(big.Int).SetBytes(r)) // r INTEGER,
-		b.AddASN1BigInt(new(big.Int).SetBytes(s)) // s INTEGER }
-	})
-	return b.BytesOrPanic()
 }

@@ -85,7 +85,7 @@ func (m *Module) decompress() error {
 		return fmt.Errorf("%s: nowhere to decompress it to (TMPDIR): %w", m.Path(), err)
 	}
 	m.content = plain
-	if err := m.format.Decompress(plain, m.original.File()); err != nil {
+	if err := m.format.Decompress(context.Background(), plain, m.original.File()); err != nil {
 		return m.named(err)
 	}
 	info, err := plain.Stat()

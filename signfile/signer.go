@@ -3,6 +3,7 @@
 package signfile
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/rand"
@@ -10,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"io"
 
 	"filippo.io/mldsa"
 	"filippo.io/mldsa/mldsacrypto"
@@ -138,10 +140,10 @@ func (s *Signer) newHash() hash.Hash {
 // Message signs the sum of the content and returns the PKCS#7 message, DER:
 // what sign-file -d writes. The signature is checked against the certificate
 // first, so that a key that errs silently ends in an error.
-func (s *Signer) Message(sum []byte) ([]byte, error) {
+func (s *Signer) Message(ctx context.Context, sum []byte) ([]byte, error) {
 	info, sum := s.cover(sum)
 	var err error
-	if info.Signature, err = s.sign(sum); err != nil {
+	if info.Signature, err = s.sign(ctx, sum); err != nil {
 		return nil, fmt.Errorf("signing: %w", err)
 	}
 	if err := s.options.Certificate.CheckSignature(s.options.Digest, sum, info.Signature); err != nil {
@@ -167,14 +169,22 @@ func (s *Signer) cover(sum []byte) (cms.Signer, []byte) {
 	return info, sum
 }
 
+// contextSigner is keys.ContextSigner.
+type contextSigner interface {
+	SignContext(ctx context.Context, rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error)
+}
+
 // sign has the key sign a sum, in the form that package keys describes.
-func (s *Signer) sign(sum []byte) ([]byte, error) {
+func (s *Signer) sign(ctx context.Context, sum []byte) ([]byte, error) {
 	toSign, hash := sum, s.options.Digest.Hash()
 	switch s.public.(type) {
 	case *rsa.PublicKey:
 		toSign, hash = s.options.Digest.DigestInfo(sum), 0
 	case *mldsa.PublicKey:
 		hash = mldsacrypto.MLDSAMu
+	}
+	if key, ok := s.options.Key.(contextSigner); ok {
+		return key.SignContext(ctx, rand.Reader, toSign, hash)
 	}
 	return s.options.Key.Sign(rand.Reader, toSign, hash)
 }

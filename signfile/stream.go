@@ -25,7 +25,7 @@ func (s *Signer) Sign(ctx context.Context, dst io.Writer, src io.Reader) error {
 	if _, err := pour(ctx, src, bufferSize, h, dst); err != nil {
 		return err
 	}
-	message, err := s.Message(h.Sum(nil))
+	message, err := s.Message(ctx, h.Sum(nil))
 	if err != nil {
 		return err
 	}
@@ -38,7 +38,7 @@ func (s *Signer) Detach(ctx context.Context, src io.Reader) ([]byte, error) {
 	if _, err := pour(ctx, src, bufferSize, h); err != nil {
 		return nil, err
 	}
-	return s.Message(h.Sum(nil))
+	return s.Message(ctx, h.Sum(nil))
 }
 
 // Digest reads a module and returns the sum that the key signs: a digest of the

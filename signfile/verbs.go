@@ -50,7 +50,7 @@ func (s *Signer) prepare(ctx context.Context, m *Module, target *atomicfile.Targ
 	}
 	pending := &Pending{}
 	sign := func(sum []byte) (io.Reader, error) {
-		der, err := s.Message(sum)
+		der, err := s.Message(ctx, sum)
 		if err != nil {
 			return nil, m.named(err)
 		}
@@ -127,7 +127,7 @@ func (s *Signer) messageOf(ctx context.Context, m *Module, replace bool) ([]byte
 	if err != nil {
 		return nil, m.named(err)
 	}
-	message, err := s.Message(sum)
+	message, err := s.Message(ctx, sum)
 	if err != nil {
 		return nil, m.named(err)
 	}

@@ -141,7 +141,7 @@ func TestExecKeyFails(t *testing.T) {
 	for text, want := range map[string]string{
 		"echo out of order >&2; exit 7":                      "exit status 7.*out of order",
 		"echo nothing to say >&2":                            "no signature.*nothing to say",
-		"head -c 1000000 /dev/zero":                          "more than",
+		"head -c 1000000 /dev/zero":                          "larger than 64 KiB",
 		"head -c 1000000 /dev/zero | tr '\\0' e >&2; exit 1": "eeee",
 		"echo not a signature":                               "signature",
 		"kill -9 $$":                                         "killed",
@@ -173,7 +173,7 @@ func TestSecrets(t *testing.T) {
 	r := newRemotes(t)["RSA"]
 	dir := t.TempDir()
 	locked := newKeyPair(t, dir, "-passout", "pass:the right one")
-	script := r.script(t, `tr '\0' ' ' < /proc/$PPID/cmdline >&2; echo "$@" >&2; cat >&2; exit 1`)
+	script := r.script(t, `tr '\0' ' ' < /proc/$PPID/cmdline >&2; echo "$@" >&2; echo "$KBUILD_SIGN_PIN" >&2; cat >&2; exit 1`)
 	tooLong := secret + strings.Repeat("x", 1100)
 	for _, args := range [][]string{
 		{"sha256", locked.key, locked.cert, r.module},
@@ -185,6 +185,26 @@ func TestSecrets(t *testing.T) {
 		{"sign", "--json", "sha256", "pkcs11:object=none?pin-value=" + secret + "&module-path=x", r.cert, r.module},
 		{"sign", "sha256", locked.key, locked.cert, r.module},
 		{"map", "sign", "sha256", locked.key, locked.cert, r.path("data"), r.path("value")},
+		{"keygen", "pkcs11:object=none?pin-value=" + secret},
+		{"keygen", "PKCS11:object=none?pin-value=" + secret},
+		{"keygen", r.path("new.pem"), "exec:sign " + secret},
+		{"verify", "--trusted", "exec:sign " + secret, r.module},
+		{"verify", "--trusted", "Pkcs11:object=none?PIN-VALUE=" + secret, r.module},
+		{"verify", "--trusted=pkcs11:object=none?pin-value=" + secret, r.module},
+		{"sha256", "PKCS11:object=none?pin-value=" + secret, r.cert, r.module},
+		{"sha256", "pkcs11:object=none?pin%2Dvalue=" + secret, r.cert, r.module},
+		{"sha256", "pkcs11:object=none pin-value=" + secret, r.cert, r.module},
+		{"sha256", "pkcs11:object=none?pin-source=" + secret, r.cert, r.module},
+		{"sha256", "exec:no-such-command --pin " + secret, r.cert, r.module},
+		{"sha256", "exec:" + script + " --pin " + secret, r.cert, r.module},
+		{"sha256", "EXEC:" + script + " --pin " + secret, r.cert, r.module},
+		// Operands in the wrong order.
+		{"pkcs11:object=none?pin-value=" + secret, "sha256", r.cert, r.module},
+		{"sha256", r.cert, "exec:" + script + " --pin " + secret, r.module},
+		{"sha256", r.key, r.cert, "pkcs11:object=none?pin-value=" + secret},
+		{"sign", "sha256", r.key, r.cert, "pkcs11:object=none?pin-value=" + secret},
+		{"verify", "--trusted", r.cert, "pkcs11:object=none?pin-value=" + secret},
+		{"digest", "sha256", "pkcs11:object=none?pin-value=" + secret},
 		{"keygen", "--encrypt", "--type", "ec:p256", locked.key},
 		{"keygen", "--encrypt", "--type", "ec:p256", "/nonexistent/key.pem"},
 	} {

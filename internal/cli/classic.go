@@ -96,7 +96,7 @@ type messageForm struct{ useKeyID, signedAttributes bool }
 func openSigner(ctx context.Context, pin keys.PINFunc, hash, key, certificateFile string, form messageForm) (*signfile.Signer, func() error, error) {
 	private, err := keys.Open(ctx, key, pin)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", keys.Name(key), err)
+		return nil, nil, keyAdvice(err)
 	}
 	cert, err := readCertificate(ctx, pin, certificateFile)
 	var signer *signfile.Signer
@@ -125,7 +125,7 @@ func newSigner(key keys.Key, hash, certificateFile string, cert *certificate.Cer
 // readCertificate reads a certificate from a file, as sign-file does, or from a
 // token, as it does not.
 func readCertificate(ctx context.Context, pin keys.PINFunc, path string) (*certificate.Certificate, error) {
-	if keys.OnToken(path) {
+	if keys.IsTokenURI(path) {
 		return certificateOnToken(ctx, pin, path)
 	}
 	f, err := os.Open(path)

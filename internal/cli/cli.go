@@ -24,14 +24,15 @@ const (
 type program struct {
 	in, out, err *os.File
 	argv0        string
-	closed       [3]bool // streams that the caller had closed
-	lost         error   // the first failure to write an answer
+	closed       [3]bool           // streams that the caller had closed
+	lost         error             // the first failure to write an answer
+	conceal      *strings.Replacer // of references to keys, by what may be shown of them
 }
 
 // Run chooses the face by the first argument, as no hash algorithm is called
 // like a subcommand, and returns the exit code.
 func Run(args []string, in, out, err *os.File) int {
-	p := &program{in: in, out: out, err: err, argv0: "sign-file", closed: streams.Closed()}
+	p := &program{in: in, out: out, err: err, argv0: "sign-file", closed: streams.Closed(), conceal: concealer(args)}
 	if len(args) > 0 {
 		p.argv0, args = args[0], args[1:]
 	}
@@ -56,7 +57,11 @@ func (p *program) warn(format string, args ...any) { p.say("warning: "+format, a
 
 // say prints one line on standard error.
 func (p *program) say(format string, args ...any) {
-	fmt.Fprintf(p.err, "%s: %s\n", p.name(), oneLine(fmt.Sprintf(format, args...)))
+	text := fmt.Sprintf(format, args...)
+	if p.conceal != nil {
+		text = p.conceal.Replace(text)
+	}
+	fmt.Fprintf(p.err, "%s: %s\n", p.name(), oneLine(text))
 }
 
 // message puts an error of package os into the form of all others, file first.

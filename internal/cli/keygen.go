@@ -43,6 +43,11 @@ func (p *program) keygen(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	for _, file := range files {
+		if err := wantFile("keygen", file, "makes files"); err != nil {
+			return err
+		}
+	}
 	if err := checkKeyFiles(files, c.Bool("force")); err != nil {
 		return err
 	}

@@ -137,6 +137,11 @@ func (p *program) trustedRing(c *cli.Context) (*kernel.Ring, error) {
 	if len(sources) == 0 {
 		return nil, usagef("no --trusted certificate")
 	}
+	for _, source := range sources {
+		if err := wantFile("--trusted", source, "takes files and directories"); err != nil {
+			return nil, err
+		}
+	}
 	var ring kernel.Ring
 	notes, err := trust.Load(&ring, sources...)
 	if file := c.String("blacklist"); err == nil && file != "" {

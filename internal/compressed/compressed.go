@@ -10,14 +10,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
 	"strings"
-	"syscall"
 
 	"github.com/klauspost/compress/zstd"
 	ulikunitz "github.com/ulikunitz/xz"
 	"github.com/xi2/xz"
+
+	"sign-file/internal/bounded"
 )
 
 // MaxSize bounds what a module may grow to, in bytes. The largest of a
@@ -28,7 +27,17 @@ const MaxSize = 2 << 30
 // zstd(1) takes without --long. The kernel's build uses 1 MB with xz, and at most 8 with zstd.
 const maxWindow = 128 << 20
 
-// Format is one of the kernel's three.
+// LimitError says that a compressed file asks for more than it gets.
+type LimitError struct {
+	What  string // what it asks for more of
+	Limit int64  // in bytes
+}
+
+func (e *LimitError) Error() string {
+	return fmt.Sprintf("%s of more than %s, which is the limit", e.What, bounded.Size(e.Limit))
+}
+
+// Format is one of the kernel's three. The zero value is none of them.
 type Format struct {
 	suffix string
 	// tool is the build's own command, which reads standard input.
@@ -49,6 +58,8 @@ func formats() []Format {
 	}
 }
 
+var errNoFormat = errors.New("no compression format")
+
 // Of tells a module's format by its name; ok is false for one not compressed.
 func Of(name string) (f Format, ok bool) {
 	for _, f := range formats() {
@@ -59,88 +70,74 @@ func Of(name string) (f Format, ok bool) {
 	return Format{}, false
 }
 
-// Decompress copies a module to dst, uncompressed. The error says where more
-// than MaxSize would come of it.
-func (f Format) Decompress(dst io.Writer, src io.Reader) error {
-	buffered := bufio.NewReaderSize(src, 64<<10)
-	if _, err := buffered.Peek(1); err == io.EOF {
-		return errors.New("decompressing: an empty file") // which zstd takes for no module
+// Decompress copies a module to dst, uncompressed, for as long as ctx lasts. It returns a
+// *LimitError where more than MaxSize would come of it, or more than 128 MiB of memory
+// is asked for; dst has a part of the module then. A file that is written at its end gets
+// holes for pages of zeros.
+func (f Format) Decompress(ctx context.Context, dst io.Writer, src io.Reader) error {
+	if f.read == nil {
+		return errNoFormat
 	}
-	r, err := f.read(buffered)
-	if err != nil {
+	holes := newSparse(dst)
+	if holes != nil {
+		dst = holes
+	}
+	err := f.decompress(&output{Writer: dst, ctx: ctx}, bufio.NewReaderSize(reader{ctx, src}, 64<<10))
+	if err == nil && holes != nil {
+		err = holes.finish()
+	}
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
 		return fmt.Errorf("decompressing: %w", err)
-	}
-	defer r.Close()
-	n, err := io.Copy(dst, io.LimitReader(r, MaxSize+1))
-	if err != nil {
-		return fmt.Errorf("decompressing: %w", err)
-	}
-	if n > MaxSize {
-		return fmt.Errorf("decompressing: more than %d bytes", int64(MaxSize))
 	}
 	return nil
 }
 
-// Compress copies an uncompressed module to dst: with the build's tool where it
-// is installed, so that the bytes are the build's too, else in Go.
-func (f Format) Compress(ctx context.Context, dst io.Writer, src *os.File) error {
-	if _, err := src.Seek(0, io.SeekStart); err != nil {
-		return err
+func (f Format) decompress(dst io.Writer, src *bufio.Reader) error {
+	if _, err := src.Peek(1); err == io.EOF {
+		return errors.New("an empty file") // which zstd takes for no module
 	}
-	path, err := exec.LookPath(f.tool[0])
-	if errors.Is(err, exec.ErrNotFound) {
-		return f.compressHere(ctx, dst, src)
-	}
+	r, err := f.read(src)
 	if err != nil {
-		return err
+		return limitOf(err)
 	}
-	cmd := exec.CommandContext(ctx, path, f.tool[1:]...)
-	var complaint strings.Builder
-	out := &output{Writer: dst}
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = src, out, &complaint
-	// A terminal's Ctrl-C is for this process, and ctx for the tool: it would
-	// seem to have failed if it died first.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	err = cmd.Run()
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case out.err != nil: // and not the broken pipe that it was to the tool
-		return out.err
-	case complaint.Len() > 0:
-		return fmt.Errorf("%s: %w: %s", f.tool[0], err, strings.TrimSpace(complaint.String()))
+	defer r.Close()
+	n, err := io.Copy(dst, io.LimitReader(r, MaxSize+1))
+	if err != nil {
+		return limitOf(err)
 	}
-	return fmt.Errorf("%s: %w", f.tool[0], err)
+	if n > MaxSize {
+		return &LimitError{"a module", MaxSize}
+	}
+	return nil
 }
 
-// output remembers why it could not be written.
+// limitOf turns what the libraries say of maxWindow into an error that tells it.
+func limitOf(err error) error {
+	if errors.Is(err, xz.ErrMemlimit) || errors.Is(err, zstd.ErrWindowSizeExceeded) {
+		return &LimitError{"a dictionary", maxWindow}
+	}
+	return err
+}
+
+// output remembers why it could not be written, and can be cancelled: a few bytes of
+// input may become gigabytes.
 type output struct {
 	io.Writer
+	ctx context.Context
 	err error
 }
 
 func (o *output) Write(b []byte) (n int, err error) {
+	if err := o.ctx.Err(); err != nil {
+		return 0, err
+	}
 	if n, err = o.Writer.Write(b); err != nil {
 		o.err = err
 	}
 	return n, err
-}
-
-func (f Format) compressHere(ctx context.Context, dst io.Writer, src io.Reader) error {
-	buffered := bufio.NewWriterSize(dst, 64<<10)
-	w, err := f.write(buffered)
-	if err != nil {
-		return err
-	}
-	if _, err := io.Copy(w, reader{ctx, src}); err != nil {
-		return err
-	}
-	if err := w.Close(); err != nil {
-		return err
-	}
-	return buffered.Flush()
 }
 
 // reader can be cancelled.

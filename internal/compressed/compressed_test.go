@@ -1,8 +1,8 @@
 package compressed
 
 import (
+	"errors"
 	"os/exec"
-	"strings"
 	"testing"
 
 	"sign-file/test/testenv"
@@ -31,10 +31,11 @@ func TestBomb(t *testing.T) {
 	}
 	format, _ := Of("bomb.ko.zst")
 	var written counter
-	err = format.Decompress(&written, bomb)
+	err = format.Decompress(t.Context(), &written, bomb)
 	bomb.Close()
 	cmd.Wait()
-	if err == nil || !strings.Contains(err.Error(), "more than") {
+	var limit *LimitError
+	if !errors.As(err, &limit) || limit.Limit != MaxSize {
 		t.Errorf("the error is %v", err)
 	}
 	if written > MaxSize+1 {

@@ -225,7 +225,7 @@ func (i installation) inside(name string, file []byte) []byte {
 		i.Fatalf("%s is not compressed", name)
 	}
 	var module bytes.Buffer
-	if err := format.Decompress(&module, bytes.NewReader(file)); err != nil {
+	if err := format.Decompress(i.Context(), &module, bytes.NewReader(file)); err != nil {
 		i.Fatalf("%s: %v", name, err)
 	}
 	return module.Bytes()

@@ -1,6 +1,6 @@
 //go:build cgo
 
-package keys
+package token
 
 import (
 	"crypto"

@@ -1,4 +1,4 @@
-package keys
+package pkcs8
 
 import (
 	"bytes"
@@ -11,37 +11,24 @@ import (
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// errPassphrase: all the ways in which a wrong passphrase shows. None of the
-// formats can tell it from a damaged file.
-var errPassphrase = errors.New("wrong passphrase (or a damaged file)")
-
-// unsupported is the error for encryption that OpenSSL knows and this package
-// doesn't, with the way out.
-func unsupported(what string, name any) error {
-	return fmt.Errorf("%s %v is not supported (re-encrypt the key with: openssl pkcs8 -topk8 -v2 aes-256-cbc)", what, name)
-}
+// PINFunc supplies the passphrase of what the prompt describes.
+type PINFunc = func(prompt string) ([]byte, error)
 
 // withPIN asks for the passphrase of an encrypted key, uses it once and wipes it.
 // Copies that Go makes on the way (an environment, a string) are out of reach.
 func withPIN[T any](pin PINFunc, use func(passphrase []byte) (T, error)) (T, error) {
 	var none T
-	if pin == nil {
-		return none, fmt.Errorf("the key is encrypted: %w", ErrNoPIN)
-	}
 	passphrase, err := pin("passphrase of the private key")
 	defer clear(passphrase)
 	if err != nil {
 		return none, fmt.Errorf("the key is encrypted: %w", err)
 	}
-	if len(passphrase) > MaxPINSize {
-		return none, fmt.Errorf("the key is encrypted: passphrase longer than %d bytes", MaxPINSize)
-	}
 	return use(passphrase)
 }
 
-// parseEncryptedPKCS8 opens an EncryptedPrivateKeyInfo (RFC 5958, section 3).
-func parseEncryptedPKCS8(der []byte, pin PINFunc) (crypto.Signer, error) {
-	encryption, data, err := readEncryptedPKCS8(der)
+// parseEncrypted opens an EncryptedPrivateKeyInfo (RFC 5958, section 3).
+func parseEncrypted(der []byte, pin PINFunc) (crypto.Signer, error) {
+	encryption, data, err := readEncrypted(der)
 	if err != nil {
 		return nil, err
 	}
@@ -57,34 +44,36 @@ func parseEncryptedPKCS8(der []byte, pin PINFunc) (crypto.Signer, error) {
 // parseDecrypted reads a PrivateKeyInfo that came out of a decryption.
 func parseDecrypted(plain []byte) (crypto.Signer, error) {
 	defer clear(plain)
-	if _, ok := pkcs8Algorithm(plain); !ok {
-		return nil, errPassphrase // the padding was right by chance: one in 256 is
+	if _, _, ok := privateKeyAlgorithm(plain); !ok {
+		return nil, ErrPassphrase // the padding was right by chance: one in 256 is
 	}
-	return parsePKCS8(plain)
+	return parsePrivateKeyInfo(plain)
 }
 
-// isEncryptedPKCS8 tells an EncryptedPrivateKeyInfo from a PrivateKeyInfo, which
-// begins with an INTEGER.
-func isEncryptedPKCS8(der []byte) bool {
+// isEncrypted tells an EncryptedPrivateKeyInfo from a PrivateKeyInfo, which begins
+// with an INTEGER, and from a certificate, whose first SEQUENCE begins with no object
+// identifier.
+func isEncrypted(der []byte) bool {
 	input := cryptobyte.String(der)
-	var info cryptobyte.String
-	return input.ReadASN1(&info, cbasn1.SEQUENCE) && info.PeekASN1Tag(cbasn1.SEQUENCE)
+	var info, algorithm cryptobyte.String
+	return input.ReadASN1(&info, cbasn1.SEQUENCE) && info.ReadASN1(&algorithm, cbasn1.SEQUENCE) &&
+		algorithm.PeekASN1Tag(cbasn1.OBJECT_IDENTIFIER)
 }
 
-func readEncryptedPKCS8(der []byte) (*encryption, []byte, error) {
+func readEncrypted(der []byte) (*encryption, []byte, error) {
 	input := cryptobyte.String(der)
 	var info, algorithm, data cryptobyte.String
 	if !input.ReadASN1(&info, cbasn1.SEQUENCE) || // EncryptedPrivateKeyInfo ::= SEQUENCE {
 		!info.ReadASN1(&algorithm, cbasn1.SEQUENCE) || // encryptionAlgorithm AlgorithmIdentifier,
 		!info.ReadASN1(&data, cbasn1.OCTET_STRING) { // encryptedData OCTET STRING }
-		return nil, nil, errors.New("malformed encrypted private key, or truncated")
+		return nil, nil, errMalformedEncrypted
 	}
 	encryption, err := readEncryption(algorithm)
 	return encryption, data, err
 }
 
-// encryption is a password-based encryption scheme with its parameters, complete
-// but for the passphrase.
+// encryption is a password-based encryption scheme with its parameters. Only the
+// passphrase is missing.
 type encryption struct {
 	derive   func(passphrase []byte) (key, iv []byte, err error)
 	newBlock func(key []byte) (cipher.Block, error)
@@ -110,7 +99,12 @@ func (e *encryption) decrypt(data, passphrase []byte) ([]byte, error) {
 	n := int(plain[len(plain)-1])
 	if n == 0 || n > size || !bytes.HasSuffix(plain, bytes.Repeat([]byte{byte(n)}, n)) {
 		clear(plain)
-		return nil, errPassphrase
+		return nil, ErrPassphrase
 	}
 	return plain[:len(plain)-n], nil
+}
+
+func isSequence(der []byte) bool {
+	input := cryptobyte.String(der)
+	return input.SkipASN1(cbasn1.SEQUENCE) && input.Empty()
 }

@@ -1,4 +1,4 @@
-package keys
+package token
 
 import (
 	"errors"
@@ -44,9 +44,9 @@ func TestParseURIErrors(t *testing.T) {
 		"PKCS11:token=a":                       "not a pkcs11: URI",
 		"pkcs11:token":                         "has no \"=\"",
 		"pkcs11:object=a?pin-value=sec&ret":    "has no \"=\"",
-		"pkcs11:token=a;token=b":               "token stands twice",
-		"pkcs11:type=cert;object-type=cert":    "type stands twice",
-		"pkcs11:pin-value=sec;pin-value=ret":   "pin-value stands twice",
+		"pkcs11:token=a;token=b":               "token is in the URI twice",
+		"pkcs11:type=cert;object-type=cert":    "type is in the URI twice",
+		"pkcs11:pin-value=sec;pin-value=ret":   "pin-value is in the URI twice",
 		"pkcs11:module-path=/l.so%00x":         "module-path in the URI: has a zero byte",
 		"pkcs11:module-path=/l.so\x00x":        "module-path in the URI: has a zero byte",
 		"pkcs11:token=a%00":                    "token in the URI: has a zero byte",
@@ -63,23 +63,30 @@ func TestParseURIErrors(t *testing.T) {
 			t.Errorf("%s: %q, %v, want %q", in, u, err, want)
 			continue
 		}
-		if strings.Contains(err.Error(), "ret") || strings.Contains(Name(in), "ret") {
-			t.Errorf("%s: the PIN shows in %q, %q", in, err, Name(in))
+		if strings.Contains(err.Error(), "ret") || strings.Contains(Show(in), "ret") {
+			t.Errorf("%s: the PIN shows in %q, %q", in, err, Show(in))
 		}
 	}
 }
 
-func TestName(t *testing.T) {
+func TestShow(t *testing.T) {
 	for in, want := range map[string]string{
-		"key.pem":                                          "key.pem",
-		"PKCS11:pin-value=1234 is a file's name":           "PKCS11:pin-value=1234 is a file's name",
-		"pkcs11:token=a;pin-value=1234;object=b":           "pkcs11:token=a;object=b",
-		"pkcs11:object=b%3B?pin-value=12&module-path=/l/m": "pkcs11:object=b%3B;module-path=/l/m",
-		"pkcs11:object=b?pin-value=12&34":                  "pkcs11:...",
-		"pkcs11:object=b?pin-value=12&x=34":                "pkcs11:object=b",
-		"pkcs11:id=%00%ff":                                 "pkcs11:id=%00%FF",
+		"pkcs11:token=a;pin-value=1234;object=b":             "pkcs11:token=a;object=b",
+		"pkcs11:object=b%3B?pin-value=12&module-path=/l/m":   "pkcs11:object=b%3B;module-path=/l/m",
+		"pkcs11:object=b?pin-value=12&34":                    "pkcs11:...",
+		"pkcs11:object=b?pin-value=12&x=34":                  "pkcs11:object=b",
+		"pkcs11:object=b?Pin-Value=1234":                     "pkcs11:object=b",
+		"pkcs11:object=b?pin%2dvalue=1234":                   "pkcs11:object=b",
+		"pkcs11:token=a pin-value=1234":                      "pkcs11:...",
+		"pkcs11:token=a,PIN-VALUE=1234":                      "pkcs11:...",
+		"pkcs11:token=a%20pin%2Dvalue=1234":                  "pkcs11:...",
+		"pkcs11:object=b?pin-source=file:/run/pin":           "pkcs11:object=b;pin-source=file:/run/pin",
+		"pkcs11:object=b?pin-source=1234":                    "pkcs11:object=b;pin-source=...",
+		"pkcs11:object=b?pin-source=|echo%201234%20>/dev/fd": "pkcs11:object=b;pin-source=...",
+		"pkcs11:id=%00%ff":                                   "pkcs11:id=%00%FF",
+		"no URI":                                             "pkcs11:...",
 	} {
-		if got := Name(in); got != want {
+		if got := Show(in); got != want {
 			t.Errorf("%s: %q, want %q", in, got, want)
 		}
 	}
@@ -103,6 +110,7 @@ func TestURIPIN(t *testing.T) {
 		{"pkcs11:pin-source=file:" + file + ".not", "", "", "no such file"},
 		{"pkcs11:pin-source=|cat " + file, "1234", "", "a command is not run"},
 		{"pkcs11:pin-source=file:|cat", "1234", "", "a command is not run"},
+		{"pkcs11:pin-source=1234", "", "", "the file that it names: no such file"}, // and not which
 		{"pkcs11:pin-source=" + file + ";pin-value=1234", "1234", "", "both pin-value and pin-source"},
 	} {
 		if err := os.WriteFile(file, []byte(c.content), 0o600); err != nil {
@@ -138,13 +146,16 @@ func FuzzParseURI(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, in string) {
-		shown := Name(in)
+		shown := Show(in)
 		u, err := parseURI(in)
 		if err != nil {
 			return
 		}
 		secret, ok := u["pin-value"]
 		delete(u, "pin-value")
+		if source, ok := u["pin-source"]; ok && !isPath(source) {
+			u["pin-source"] = "..."
+		}
 		again, err := parseURI(u.String())
 		if err != nil || !maps.Equal(again, u) {
 			t.Fatalf("%q: %q and %q, %v", in, u, again, err)

@@ -1,4 +1,4 @@
-package keys
+package pkcs8
 
 import (
 	"bytes"
@@ -52,7 +52,7 @@ func readMLDSA(der []byte) (private cryptobyte.String, ok bool) {
 	return private, ok
 }
 
-// readSeed finds the seed, and the expanded key where that stands beside it.
+// readSeed finds the seed, and the expanded key where the file has both.
 func readSeed(private cryptobyte.String, p mldsa.Parameters) (seed, expanded cryptobyte.String, err error) {
 	size := expandedSize(p)
 	switch len(private) {

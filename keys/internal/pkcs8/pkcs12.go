@@ -1,4 +1,4 @@
-package keys
+package pkcs8
 
 import (
 	"crypto"
@@ -15,7 +15,7 @@ var (
 	oidKeyBag           = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 12, 10, 1, 1}
 	oidPKCS8ShroudedBag = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 12, 10, 1, 2}
 	errMalformedPKCS12  = errors.New("malformed PKCS#12 file, or one in BER (convert it with: openssl pkcs12 -nodes)")
-	errNoKeyInPKCS12    = errors.New("no private key in this PKCS#12 file")
+	errNoKeyInPKCS12    = &NoKeyError{Found: []string{"certificates in a PKCS#12 file"}}
 	tagExplicit0        = cbasn1.Tag(0).ContextSpecific().Constructed()
 )
 
@@ -98,9 +98,14 @@ func firstKey(bags cryptobyte.String, pin PINFunc) (crypto.Signer, error) {
 		}
 		switch {
 		case oid.Equal(oidKeyBag):
-			return parsePKCS8(value)
+			return parsePrivateKeyInfo(value)
 		case oid.Equal(oidPKCS8ShroudedBag):
-			return parseEncryptedPKCS8(value, pin)
+			key, err := parseEncrypted(value, pin)
+			var unread *EncryptionError
+			if errors.As(err, &unread) {
+				unread.PKCS12 = true
+			}
+			return key, err
 		}
 	}
 	return nil, errNoKeyInPKCS12

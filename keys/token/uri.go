@@ -1,18 +1,33 @@
-package keys
+package token
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
+
+	"sign-file/internal/bounded"
 )
 
 // uriScheme is what sign-file tests the key operand for, in lower case only.
 const uriScheme = "pkcs11:"
+
+// IsURI tells a pkcs11: URI from a file's name as sign-file does.
+func IsURI(reference string) bool { return strings.HasPrefix(reference, uriScheme) }
+
+// Show writes a pkcs11: URI as it may be printed: what names the key, and neither the
+// PIN nor attributes that nobody knows. Of a malformed URI nothing is sure, so only the
+// scheme is left.
+func Show(reference string) string {
+	u, err := parseURI(reference)
+	if err != nil {
+		return uriScheme + "..."
+	}
+	return u.String()
+}
 
 // uri is a PKCS#11 URI (RFC 7512): attributes by name, percent-decoded. It names
 // objects on tokens, and may say where PIN and module are.
@@ -25,7 +40,7 @@ var uriAttributes = []string{
 	"object", "id", "type", "pin-value", "pin-source", "module-path",
 }
 
-// parseURI splits at ";", "?" and "&" wherever they stand, as both OpenSSL back
+// parseURI splits at ";", "?" and "&" wherever they are, as both OpenSSL back
 // ends do, so that pin-value is found in the path too. Its errors hold no value:
 // a PIN with one of these characters unescaped falls into pieces.
 func parseURI(reference string) (uri, error) {
@@ -47,7 +62,7 @@ func parseURI(reference string) (uri, error) {
 			continue
 		}
 		if _, twice := u[name]; twice {
-			return nil, fmt.Errorf("%s stands twice in the URI", name)
+			return nil, fmt.Errorf("%s is in the URI twice", name)
 		}
 		value, err := unescapeValue(name, escaped)
 		if err != nil {
@@ -56,6 +71,24 @@ func parseURI(reference string) (uri, error) {
 		u[name] = value
 	}
 	return u, nil
+}
+
+// parseKeyURI reads a URI that is to name a private key.
+func parseKeyURI(reference string) (uri, error) {
+	u, err := parseURI(reference)
+	if kind := u["type"]; kind != "" && kind != "private" {
+		return nil, fmt.Errorf("type=%s in the URI names no private key (leave type out)", escapeValue(kind))
+	}
+	return u, err
+}
+
+// parseCertificateURI reads a URI that is to name a certificate.
+func parseCertificateURI(reference string) (uri, error) {
+	u, err := parseURI(reference)
+	if kind := u["type"]; kind != "" && kind != "cert" {
+		return nil, fmt.Errorf("type=%s in the URI names no certificate (leave type out)", escapeValue(kind))
+	}
+	return u, err
 }
 
 // unescapeValue refuses a zero byte in all but the id, which is binary: the others
@@ -67,15 +100,23 @@ func unescapeValue(name, escaped string) (string, error) {
 		return "", errors.New("bad percent-encoding (write % as %25)") // err has the value
 	case name != "id" && strings.Contains(value, "\x00"):
 		return "", errors.New("has a zero byte")
+	case name != "pin-value" && strings.Contains(strings.ToLower(value), "pin-value"):
+		return "", errors.New("has pin-value in it (attributes end with ;)") // or the PIN would be printed with it
 	}
 	return value, nil
 }
 
-// String writes the known attributes back, the PIN excepted.
+// String writes the known attributes back, without the PIN. A pin-source is written
+// only if it is a path, because people put the PIN itself or a command there.
 func (u uri) String() string {
 	var parts []string
 	for _, name := range uriAttributes {
-		if value, ok := u[name]; ok && name != "pin-value" {
+		value, ok := u[name]
+		switch {
+		case !ok || name == "pin-value":
+		case name == "pin-source" && !isPath(value):
+			parts = append(parts, name+"=...")
+		default:
 			parts = append(parts, name+"="+escapeValue(value))
 		}
 	}
@@ -95,20 +136,6 @@ func escapeValue(value string) string {
 		}
 	}
 	return b.String()
-}
-
-// Name returns a key reference as it may be shown: without the PIN that a
-// pkcs11: URI can hold.
-func Name(reference string) string {
-	if !OnToken(reference) {
-		return reference
-	}
-	u, err := parseURI(reference)
-	if err == nil {
-		return u.String()
-	}
-	// What can't be parsed can't be told apart either, PIN and all.
-	return uriScheme + "..."
 }
 
 // objects is the part of the URI that tells one object of a token from another.
@@ -153,35 +180,50 @@ func (u uri) pin() ([]byte, error) {
 	return nil, nil
 }
 
-// pinFile reads pin-source: "file:/f", "file:///f" or a bare file name. The line
-// end that editors leave is not part of the PIN.
-func pinFile(source string) ([]byte, error) {
+// sourcePath is the file of a pin-source: "file:/f", "file:///f" or a bare file name.
+func sourcePath(source string) string {
 	path := strings.TrimPrefix(source, "file:")
 	if strings.HasPrefix(path, "//") && path != source {
 		path = strings.TrimPrefix(strings.TrimPrefix(path, "//"), "localhost")
 	}
+	return path
+}
+
+func isPath(source string) bool {
+	path := sourcePath(source)
+	return strings.Contains(path, "/") && !strings.HasPrefix(path, "|")
+}
+
+// pinFile reads pin-source. The line end that editors leave is not part of the PIN.
+func pinFile(source string) ([]byte, error) {
+	path := sourcePath(source)
 	if strings.HasPrefix(path, "|") {
 		return nil, errors.New("pin-source: a command is not run; name a file")
 	}
-	f, err := os.Open(path)
-	if err != nil {
+	text, err := bounded.ReadFile(path, MaxPINSize+int64(len("\r\n")))
+	var pathErr *fs.PathError
+	var tooLarge *bounded.TooLargeError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, errTooLong("pin-source")
+	case errors.As(err, &pathErr) && !isPath(source):
+		return nil, fmt.Errorf("pin-source: the file that it names: %w", pathErr.Err) // its name may be the PIN
+	case err != nil:
 		return nil, fmt.Errorf("pin-source: %w", err)
 	}
-	defer f.Close()
-	buf := make([]byte, MaxPINSize+3)
-	n, err := io.ReadFull(f, buf)
-	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-		return nil, fmt.Errorf("pin-source: %w", err)
-	}
-	line, _ := bytes.CutSuffix(buf[:n], []byte("\n"))
+	line, _ := bytes.CutSuffix(text, []byte("\n"))
 	line, _ = bytes.CutSuffix(line, []byte("\r"))
 	return checkPIN("pin-source", line)
+}
+
+func errTooLong(from string) error {
+	return fmt.Errorf("%s is longer than %d bytes", from, MaxPINSize)
 }
 
 func checkPIN(from string, pin []byte) ([]byte, error) {
 	if len(pin) > MaxPINSize {
 		clear(pin)
-		return nil, fmt.Errorf("%s is longer than %d bytes", from, MaxPINSize)
+		return nil, errTooLong(from)
 	}
 	return pin, nil
 }

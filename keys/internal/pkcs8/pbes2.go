@@ -1,13 +1,13 @@
-package keys
+package pkcs8
 
 import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/des"
+	"crypto/fips140"
 	"crypto/pbkdf2"
 	"crypto/rand"
 	"encoding/asn1"
-	"errors"
 	"fmt"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -99,8 +99,6 @@ func readEncryption(algorithm cryptobyte.String) (*encryption, error) {
 	return readPBES2(algorithm)
 }
 
-var errMalformedEncryption = errors.New("malformed encryption parameters")
-
 func readPBES2(parameters cryptobyte.String) (*encryption, error) {
 	var body, kdf, scheme, iv cryptobyte.String
 	var kdfOID, schemeOID asn1.ObjectIdentifier
@@ -113,7 +111,7 @@ func readPBES2(parameters cryptobyte.String) (*encryption, error) {
 	}
 	newBlock, keySize, blockSize := blockCipher(schemeOID)
 	if newBlock == nil {
-		return nil, unsupported("the key's cipher", schemeOID)
+		return nil, unsupported(schemeOID)
 	}
 	if !scheme.ReadASN1(&iv, cbasn1.OCTET_STRING) || !scheme.Empty() || len(iv) != blockSize { // OCTET STRING (SIZE(8 or 16))
 		return nil, errMalformedEncryption
@@ -142,7 +140,7 @@ func readKDF(oid asn1.ObjectIdentifier, parameters cryptobyte.String, keySize in
 	case oid.Equal(oidScrypt):
 		return readScrypt(body, keySize)
 	}
-	return nil, unsupported("the key's key derivation", oid)
+	return nil, unsupported(oid)
 }
 
 func readPBKDF2(body cryptobyte.String, keySize int) (deriver, error) { // PBKDF2-params ::= SEQUENCE {
@@ -162,7 +160,7 @@ func readPBKDF2(body cryptobyte.String, keySize int) (deriver, error) { // PBKDF
 			return nil, errMalformedEncryption
 		}
 		if function = prf(oid); function == nil {
-			return nil, unsupported("the key's key derivation with the function", oid)
+			return nil, unsupported(oid)
 		}
 	}
 	if err := checkCost(salt, iterations); err != nil {
@@ -204,6 +202,9 @@ func readScrypt(body cryptobyte.String, keySize int) (deriver, error) { // scryp
 		n < 2 || n&(n-1) != 0 || r < 1 || p < 1 {
 		return nil, errMalformedEncryption
 	}
+	if fips140.Enforced() { // golang.org/x/crypto/scrypt would panic
+		return nil, errNotFIPS
+	}
 	// One factor at a time, so that no product overflows.
 	const blocks = maxScryptMemory / 128
 	if n > blocks || r > blocks/n || p > maxScryptWork/(n*r) || p > blocks/r {
@@ -214,16 +215,13 @@ func readScrypt(body cryptobyte.String, keySize int) (deriver, error) { // scryp
 	}, nil
 }
 
-// encryptIterations is the number of PBKDF2 iterations in what EncryptPKCS8
+// encryptIterations is the number of PBKDF2 iterations in what Encrypt
 // writes: OWASP's figure for HMAC-SHA-256.
 const encryptIterations = 600_000
 
-// EncryptPKCS8 encrypts a PrivateKeyInfo with a passphrase: PBES2, AES-256-CBC,
+// Encrypt encrypts a PrivateKeyInfo with a passphrase: PBES2, AES-256-CBC,
 // PBKDF2 with HMAC-SHA-256, which every OpenSSL since 1.0 reads.
-func EncryptPKCS8(privateKeyInfo, passphrase []byte) ([]byte, error) {
-	if len(passphrase) > MaxPINSize {
-		return nil, fmt.Errorf("passphrase longer than %d bytes", MaxPINSize)
-	}
+func Encrypt(privateKeyInfo, passphrase []byte) ([]byte, error) {
 	salt, iv := make([]byte, 16), make([]byte, aes.BlockSize)
 	rand.Read(salt)
 	rand.Read(iv)

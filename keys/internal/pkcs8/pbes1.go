@@ -1,8 +1,9 @@
-package keys
+package pkcs8
 
 import (
 	"crypto/cipher"
 	"crypto/des"
+	"crypto/fips140"
 	"crypto/sha1"
 	"encoding/asn1"
 	"math/big"
@@ -15,7 +16,7 @@ import (
 
 // readPBES1 reads the parameters of the older schemes. Triple DES with the key
 // derivation of PKCS#12 is the one that files still come with; the rest is DES,
-// RC2 and RC4, which OpenSSL 3 reads with its legacy provider alone.
+// RC2 and RC4, which OpenSSL 3 reads only with its legacy provider.
 func readPBES1(oid asn1.ObjectIdentifier, parameters cryptobyte.String) (*encryption, error) {
 	keySize := 0
 	switch oid.String() {
@@ -24,7 +25,7 @@ func readPBES1(oid asn1.ObjectIdentifier, parameters cryptobyte.String) (*encryp
 	case "1.2.840.113549.1.12.1.4": // pbeWithSHAAnd2-KeyTripleDES-CBC
 		keySize = 16
 	default:
-		return nil, unsupported("the key's encryption scheme", oid)
+		return nil, unsupported(oid)
 	}
 	var body, salt cryptobyte.String
 	var iterations int64
@@ -32,6 +33,9 @@ func readPBES1(oid asn1.ObjectIdentifier, parameters cryptobyte.String) (*encryp
 		!body.ReadASN1(&salt, cbasn1.OCTET_STRING) || // salt OCTET STRING,
 		!body.ReadASN1Integer(&iterations) || !body.Empty() { // iterations INTEGER }
 		return nil, errMalformedEncryption
+	}
+	if fips140.Enforced() { // crypto/sha1 would panic
+		return nil, errNotFIPS
 	}
 	if err := checkCost(salt, iterations); err != nil {
 		return nil, err

@@ -1,18 +1,16 @@
 //go:build cgo
 
-package keys
+package token
 
 import (
 	"context"
 	"crypto"
-	"errors"
 	"fmt"
 	"io"
-	"math/big"
 
 	"github.com/miekg/pkcs11"
-	"golang.org/x/crypto/cryptobyte"
-	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
+
+	"sign-file/keys/internal/request"
 )
 
 // tokenKey is a private key on a PKCS#11 token. It may be used by several
@@ -29,14 +27,13 @@ type tokenKey struct {
 	alwaysAuth bool // CKA_ALWAYS_AUTHENTICATE
 }
 
-// openToken opens the private key that a pkcs11: URI names.
-func openToken(ctx context.Context, reference string, pin PINFunc) (Key, error) {
-	u, err := parseURI(reference)
+// Open opens the private key that a pkcs11: URI names, and logs in where the token
+// wants it. The PIN is that of the URI, or pin is asked for it, at most once. The errors
+// hold neither the URI nor the PIN.
+func Open(ctx context.Context, reference string, pin PINFunc) (Key, error) {
+	u, err := parseKeyURI(reference)
 	if err != nil {
 		return nil, err
-	}
-	if kind := u["type"]; kind != "" && kind != "private" {
-		return nil, fmt.Errorf("type=%s in the URI names no private key (leave type out)", kind)
 	}
 	m, err := openModule(u)
 	if err != nil {
@@ -64,7 +61,7 @@ func (m *module) openKey(ctx context.Context, u uri, pin PINFunc) (Key, error) {
 	}
 	k := &tokenKey{token: t, uri: u, credentials: &credentials{token: t, uri: u, ask: pin}}
 	k.sessions = newPool(t.sessionLimit(), k.dial, k.hang)
-	s, err := k.sessions.get()
+	s, err := k.sessions.get(ctx)
 	if err != nil {
 		k.credentials.close()
 		return nil, err
@@ -154,18 +151,19 @@ func (k *tokenKey) describe(s *session) error {
 // Public returns the public key, or nil if the token has only the private one.
 func (k *tokenKey) Public() crypto.PublicKey { return k.public }
 
-// Sign implements crypto.Signer as Key describes it. A session that the token
-// dropped is opened anew, once; no other failure is tried again.
-func (k *tokenKey) Sign(_ io.Reader, data []byte, opts crypto.SignerOpts) ([]byte, error) {
-	if k.mechanism == pkcs11.CKM_RSA_PKCS && opts.HashFunc() != 0 {
-		return nil, errors.New("RSA keys on tokens sign a complete DigestInfo (crypto.Hash(0))")
+// Sign implements crypto.Signer as Key describes it.
+func (k *tokenKey) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	return k.SignContext(context.Background(), rand, digest, opts)
+}
+
+// SignContext implements Key. A session that the token dropped is opened anew, once; no
+// other failure is tried again.
+func (k *tokenKey) SignContext(ctx context.Context, _ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	data, err := k.toSign(digest, opts)
+	if err != nil {
+		return nil, err
 	}
-	if k.orderSize > 0 {
-		// ECDSA takes the leftmost bits of a digest (FIPS 186-5, section 6.4.1),
-		// but not every token does so by itself.
-		data = data[:min(len(data), k.orderSize)]
-	}
-	s, err := k.sessions.get()
+	s, err := k.sessions.get(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -182,9 +180,29 @@ func (k *tokenKey) Sign(_ io.Reader, data []byte, opts crypto.SignerOpts) ([]byt
 	}
 	k.sessions.put(s)
 	if k.mechanism == pkcs11.CKM_ECDSA {
-		return encodeECDSA(signature)
+		if signature, err = request.EncodeECDSA(signature); err != nil {
+			return nil, fmt.Errorf("%v: C_Sign: %w", k.token, err)
+		}
 	}
 	return signature, nil
+}
+
+// toSign is what C_Sign gets. For RSA that is always the DigestInfo, so that the token
+// need not know the hash. For ECDSA it is the leftmost bits of the digest (FIPS 186-5,
+// section 6.4.1): not every token takes them by itself.
+func (k *tokenKey) toSign(digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	if k.mechanism == pkcs11.CKM_RSA_PKCS {
+		algorithm, sum, err := request.Read(digest, opts)
+		if err != nil {
+			return nil, err
+		}
+		return algorithm.DigestInfo(sum), nil
+	}
+	sum, err := request.Sum(digest, opts)
+	if err == nil && k.orderSize > 0 {
+		sum = sum[:min(len(sum), k.orderSize)]
+	}
+	return sum, err
 }
 
 func (k *tokenKey) sign(s *session, data []byte) ([]byte, error) {
@@ -210,17 +228,4 @@ func (k *tokenKey) Close() error {
 		k.token.release()
 	}
 	return nil
-}
-
-// encodeECDSA turns the r and s of PKCS #11 into Ecdsa-Sig-Value (RFC 3279).
-func encodeECDSA(raw []byte) ([]byte, error) {
-	if len(raw) == 0 || len(raw)%2 != 0 {
-		return nil, fmt.Errorf("C_Sign returned %d bytes, which is no pair of r and s", len(raw))
-	}
-	var b cryptobyte.Builder
-	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) { // Ecdsa-Sig-Value ::= SEQUENCE {
-		b.AddASN1BigInt(new(big.Int).SetBytes(raw[:len(raw)/2])) // r INTEGER,
-		b.AddASN1BigInt(new(big.Int).SetBytes(raw[len(raw)/2:])) // s INTEGER }
-	})
-	return b.Bytes()
 }

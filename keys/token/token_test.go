@@ -1,6 +1,6 @@
 //go:build cgo
 
-package keys_test
+package token_test
 
 import (
 	"crypto"
@@ -10,46 +10,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
 	"sign-file/certificate"
 	"sign-file/keys"
-	"sign-file/test/testenv"
+	"sign-file/keys/internal/keystest"
 )
-
-const tokenPIN = "1234"
-
-// newToken makes a SoftHSM token with keys of testdata, and has this process use it.
-func newToken(t *testing.T, names ...string) {
-	t.Helper()
-	util := testenv.Tool(t, "softhsm2-util")
-	found, _ := filepath.Glob("/usr/lib/*/softhsm/libsofthsm2.so")
-	if len(found) == 0 {
-		testenv.Missing(t, "libsofthsm2.so")
-	}
-	dir := t.TempDir()
-	conf := filepath.Join(dir, "conf")
-	if err := os.WriteFile(conf, []byte("directories.tokendir = "+dir+"\nobjectstore.backend = file\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("SOFTHSM2_CONF", conf)
-	t.Setenv("PKCS11_PROVIDER_MODULE", found[0])
-	runTool(t, util, "--init-token", "--free", "--label", "vault", "--pin", tokenPIN, "--so-pin", "5678")
-	for i, name := range names {
-		runTool(t, util, "--import", "../testdata/keys/"+name+".key", "--token", "vault",
-			"--label", name, "--id", fmt.Sprintf("%02x", i), "--pin", tokenPIN)
-	}
-}
-
-func runTool(t *testing.T, name string, args ...string) {
-	t.Helper()
-	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
-		t.Fatalf("%s: %v\n%s", name, err, out)
-	}
-}
 
 func fixedPIN(pin string) keys.PINFunc {
 	return func(string) ([]byte, error) { return []byte(pin), nil }
@@ -58,7 +26,7 @@ func fixedPIN(pin string) keys.PINFunc {
 // publicKey reads the public key from a certificate file of testdata.
 func publicKey(t *testing.T, name string) crypto.PublicKey {
 	t.Helper()
-	data, err := os.ReadFile("../testdata/keys/" + name + ".x509")
+	data, err := os.ReadFile("../../testdata/keys/" + name + ".x509")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +41,7 @@ func publicKey(t *testing.T, name string) crypto.PublicKey {
 	return public
 }
 
-// sha256Info is what stands before a SHA-256 digest in a DigestInfo (RFC 8017,
+// sha256Info is what precedes a SHA-256 digest in a DigestInfo (RFC 8017,
 // section 9.2, note 1).
 const sha256Info = "\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20"
 
@@ -101,10 +69,10 @@ func signText(key keys.Key, public crypto.PublicKey, text string) error {
 // -race too.
 func TestParallelSigners(t *testing.T) {
 	names := []string{"rsa2048", "p256", "p384"}
-	newToken(t, names...)
+	keystest.NewToken(t, "../../testdata", names...)
 	for _, name := range names {
 		public := publicKey(t, name)
-		key, err := keys.Open(t.Context(), "pkcs11:token=vault;object="+name, fixedPIN(tokenPIN))
+		key, err := keys.Open(t.Context(), "pkcs11:token=vault;object="+name, fixedPIN(keystest.PIN))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -130,9 +98,9 @@ func TestParallelSigners(t *testing.T) {
 
 // Close waits for those who sign, and those who come later get an error.
 func TestCloseWhileSigning(t *testing.T) {
-	newToken(t, "rsa2048")
+	keystest.NewToken(t, "../../testdata", "rsa2048")
 	public := publicKey(t, "rsa2048")
-	key, err := keys.Open(t.Context(), "pkcs11:object=rsa2048", fixedPIN(tokenPIN))
+	key, err := keys.Open(t.Context(), "pkcs11:object=rsa2048", fixedPIN(keystest.PIN))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,12 +118,12 @@ func TestCloseWhileSigning(t *testing.T) {
 
 // The PIN is asked for once, not for every session or signature.
 func TestPINIsAskedOnce(t *testing.T) {
-	newToken(t, "rsa2048")
+	keystest.NewToken(t, "../../testdata", "rsa2048")
 	public := publicKey(t, "rsa2048")
 	asked := 0
 	key, err := keys.Open(t.Context(), "pkcs11:object=rsa2048", func(string) ([]byte, error) {
 		asked++
-		return []byte(tokenPIN), nil
+		return []byte(keystest.PIN), nil
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -172,10 +140,29 @@ func TestPINIsAskedOnce(t *testing.T) {
 }
 
 func TestNoPINIsTold(t *testing.T) {
-	newToken(t, "rsa2048")
+	keystest.NewToken(t, "../../testdata", "rsa2048")
 	for _, pin := range []keys.PINFunc{nil, keys.PINFromEnv("SIGN_FILE_TEST_NO_SUCH_PIN")} {
 		if _, err := keys.Open(t.Context(), "pkcs11:object=rsa2048", pin); !errors.Is(err, keys.ErrNoPIN) {
 			t.Errorf("%v", err)
 		}
+	}
+}
+
+func TestTokensSign(t *testing.T) {
+	names := []string{"rsa2048", "p256", "p521"}
+	keystest.NewToken(t, "../../testdata", names...)
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			key, err := keys.Open(t.Context(), "pkcs11:token=vault;object="+name, fixedPIN(keystest.PIN))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer key.Close()
+			judge := keystest.NewJudge(t, "../../testdata/keys/"+name+".key")
+			judge.CheckSigner(key, key.Public())
+			if strings.HasPrefix(name, "rsa") {
+				judge.CheckSM3(key)
+			}
+		})
 	}
 }

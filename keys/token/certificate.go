@@ -1,6 +1,6 @@
 //go:build cgo
 
-package keys
+package token
 
 import (
 	"bytes"
@@ -10,15 +10,12 @@ import (
 	"github.com/miekg/pkcs11"
 )
 
-// openCertificate reads the certificate that a pkcs11: URI names. Certificates
-// are public as a rule, so it logs in only where nothing is found without.
-func openCertificate(ctx context.Context, reference string, pin PINFunc) ([]byte, error) {
-	u, err := parseURI(reference)
+// Certificate reads the certificate, DER, that a pkcs11: URI names. Certificates are
+// public as a rule, so it logs in only where nothing is found without.
+func Certificate(ctx context.Context, reference string, pin PINFunc) ([]byte, error) {
+	u, err := parseCertificateURI(reference)
 	if err != nil {
 		return nil, err
-	}
-	if kind := u["type"]; kind != "" && kind != "cert" {
-		return nil, fmt.Errorf("type=%s in the URI names no certificate (leave type out)", kind)
 	}
 	m, err := openModule(u)
 	if err != nil {

@@ -1,6 +1,6 @@
 //go:build cgo
 
-package keys
+package token
 
 /*
 #cgo linux LDFLAGS: -ldl
@@ -34,7 +34,7 @@ static const char *load_error(const char *path)
 	void *handle = dlopen(path, RTLD_LAZY);
 	if (!handle)
 		return dlerror();
-	return dlsym(handle, "C_GetFunctionList") ? NULL : "it has no C_GetFunctionList, so it is no PKCS#11 module";
+	return dlsym(handle, "C_GetFunctionList") ? NULL : "it has no C_GetFunctionList, so it is not a PKCS#11 module";
 }
 */
 import "C"
@@ -159,7 +159,7 @@ func functionList(ctx *pkcs11.Ctx) unsafe.Pointer {
 // string, which can't be wiped, and copies it. A nil PIN is typed at the token.
 func (m *module) login(session pkcs11.SessionHandle, user uint, pin []byte) error {
 	if pin != nil && len(pin) == 0 {
-		pin = make([]byte, 0, 1) // the empty PIN is no null pointer
+		pin = make([]byte, 0, 1) // the empty PIN is not a null pointer
 	}
 	return toError(C.login(m.functions, C.ulong(session), C.ulong(user), (*C.uchar)(unsafe.SliceData(pin)), C.ulong(len(pin))))
 }

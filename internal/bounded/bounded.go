@@ -1,0 +1,102 @@
+// Package bounded reads what others wrote up to a limit: files, streams, the output of
+// a command. What is larger ends in an error that tells the limit, and never in memory.
+package bounded
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+)
+
+// TooLargeError says that there was more to read than the limit allows.
+type TooLargeError struct {
+	Limit int64 // in bytes
+}
+
+func (e *TooLargeError) Error() string { return "larger than " + Size(e.Limit) }
+
+// Size writes a number of bytes for people: as whole MiB or KiB where it is that.
+func Size(n int64) string {
+	switch {
+	case n > 0 && n%(1<<20) == 0:
+		return fmt.Sprintf("%d MiB", n>>20)
+	case n > 0 && n%(1<<10) == 0:
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
+	return fmt.Sprintf("%d bytes", n)
+}
+
+// Read reads all of r if that is at most limit bytes, and returns a *TooLargeError
+// otherwise. Errors of r are returned as they are.
+func Read(r io.Reader, limit int64) ([]byte, error) { return read(r, limit, 0) }
+
+// ReadFile reads a file of at most limit bytes. Every error is an *fs.PathError with
+// the file's name, a *TooLargeError wrapped in one.
+func ReadFile(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return FromFile(f, limit)
+}
+
+// FromFile is like ReadFile, with a file that is open. It reads from the file's offset.
+func FromFile(f *os.File, limit int64) ([]byte, error) {
+	var size int64
+	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+		size = info.Size()
+	}
+	b, err := read(f, limit, size)
+	if _, named := err.(*fs.PathError); err != nil && !named {
+		err = &fs.PathError{Op: "read", Path: f.Name(), Err: err}
+	}
+	return b, err
+}
+
+// read makes room for the expected size at once: of a key, no copy is left behind by
+// a buffer that grows. On failure what was read is wiped.
+func read(r io.Reader, limit, expected int64) ([]byte, error) {
+	var b bytes.Buffer
+	if expected <= limit {
+		b.Grow(int(expected) + bytes.MinRead)
+	}
+	_, err := b.ReadFrom(io.LimitReader(r, limit+1))
+	if err == nil && int64(b.Len()) > limit {
+		err = &TooLargeError{limit}
+	}
+	if err != nil {
+		clear(b.Bytes())
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// Buffer keeps the beginning of what is written to it, and takes the rest without
+// keeping it: a command that writes too much goes on, and memory does not. It has no
+// ReadFrom, which io.Copy would prefer to Write.
+type Buffer struct {
+	Limit int // in bytes
+
+	kept      []byte
+	truncated bool
+}
+
+func (b *Buffer) Write(p []byte) (int, error) {
+	room := max(b.Limit-len(b.kept), 0)
+	if len(p) > room {
+		b.truncated = true
+		b.kept = append(b.kept, p[:room]...)
+	} else {
+		b.kept = append(b.kept, p...)
+	}
+	return len(p), nil
+}
+
+// Bytes returns what was kept.
+func (b *Buffer) Bytes() []byte { return b.kept }
+
+// Truncated reports whether more was written than is kept.
+func (b *Buffer) Truncated() bool { return b.truncated }

@@ -1,0 +1,79 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"sign-file/keys"
+)
+
+// wantFile refuses a reference to a token or a command where only a file will do: it
+// would be a file of that name, PIN and all.
+func wantFile(what, reference, does string) error {
+	if kind := keys.KindOf(reference); kind != keys.File {
+		return usagef("%s only %s, and %s is a key's %s", what, does, keys.Name(reference), kind)
+	}
+	return nil
+}
+
+// concealer replaces references to keys among the arguments by what may be shown of
+// them, wherever they appear: operands in the wrong order end up in the messages about
+// files, hashes and flags.
+func concealer(args []string) *strings.Replacer {
+	var pairs []string
+	for _, arg := range args {
+		if strings.HasPrefix(arg, "-") {
+			_, arg, _ = strings.Cut(arg, "=")
+		}
+		if name := keys.Name(arg); name != arg {
+			pairs = append(pairs, arg, name)
+		}
+	}
+	return strings.NewReplacer(pairs...)
+}
+
+// keyAdvice adds to an error of keys.Open what to do about it.
+func keyAdvice(err error) error {
+	var pathErr *fs.PathError
+	if advice := adviceFor(err); advice != "" && errors.As(err, &pathErr) {
+		return &fs.PathError{Op: pathErr.Op, Path: pathErr.Path, Err: fmt.Errorf("%w (%s)", pathErr.Err, advice)}
+	}
+	return err
+}
+
+func adviceFor(err error) string {
+	var (
+		encryption *keys.EncryptionError
+		curve      *keys.CurveError
+		noKey      *keys.NoKeyError
+	)
+	switch {
+	case errors.As(err, &encryption):
+		return "re-encrypt it with: " + reencrypt(encryption)
+	case errors.As(err, &curve) && curve.Explicit:
+		return "if it is a usual curve, name it with: openssl ec -param_enc named_curve -in OLD -out NEW"
+	case errors.As(err, &curve):
+		return "the kernel verifies ECDSA with P-256, P-384 and P-521, and sign-file keygen makes such keys"
+	case errors.As(err, &noKey) && slices.Contains(noKey.Found, "CERTIFICATE"):
+		return "a certificate goes in the place of <x509>"
+	case errors.As(err, &noKey) && noKey.UTF16:
+		return "convert it with: iconv -f UTF-16 -t UTF-8 OLD > NEW"
+	}
+	return ""
+}
+
+// reencrypt is the command that writes a key as keys.Open reads it.
+func reencrypt(e *keys.EncryptionError) string {
+	switch {
+	case e.PKCS12 && e.Legacy:
+		return "openssl pkcs12 -legacy -nocerts -in OLD -out NEW"
+	case e.PKCS12:
+		return "openssl pkcs12 -nocerts -in OLD -out NEW"
+	case e.Legacy:
+		return "openssl pkcs8 -topk8 -v2 aes-256-cbc -provider legacy -provider default -in OLD -out NEW"
+	}
+	return "openssl pkcs8 -topk8 -v2 aes-256-cbc -in OLD -out NEW"
+}

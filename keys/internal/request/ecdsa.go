@@ -1,0 +1,23 @@
+package request
+
+import (
+	"fmt"
+	"math/big"
+
+	"golang.org/x/crypto/cryptobyte"
+	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
+)
+
+// EncodeECDSA turns r and s of the same length one behind the other, as PKCS #11 and
+// some services write a signature, into Ecdsa-Sig-Value (RFC 3279, section 2.2.3).
+func EncodeECDSA(raw []byte) ([]byte, error) {
+	if len(raw) == 0 || len(raw)%2 != 0 {
+		return nil, fmt.Errorf("%d bytes are no pair of r and s", len(raw))
+	}
+	var b cryptobyte.Builder
+	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) { // Ecdsa-Sig-Value ::= SEQUENCE {
+		b.AddASN1BigInt(new(big.Int).SetBytes(raw[:len(raw)/2])) // r INTEGER,
+		b.AddASN1BigInt(new(big.Int).SetBytes(raw[len(raw)/2:])) // s INTEGER }
+	})
+	return b.Bytes()
+}
