@@ -3,7 +3,9 @@ module sign-file
 go 1.26.0
 
 require (
+	filippo.io/bigmod v0.1.0
 	filippo.io/mldsa v1.0.0
+	filippo.io/nistec v0.0.4
 	github.com/cilium/ebpf v0.22.0
 	github.com/emmansun/gmsm v0.15.5
 	github.com/klauspost/compress v1.20.3

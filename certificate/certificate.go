@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"filippo.io/mldsa/x509"
 	"golang.org/x/crypto/cryptobyte"
@@ -33,6 +34,8 @@ type Certificate struct {
 	publicKeyInfo []byte
 	publicKey     crypto.PublicKey
 	publicKeyErr  error
+
+	checks atomic.Int32 // signatures checked
 }
 
 var oidSubjectKeyID = asn1.ObjectIdentifier{2, 5, 29, 14}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/fips140"
 	"crypto/rsa"
 	"errors"
 	"fmt"
@@ -14,6 +16,7 @@ import (
 
 	"sign-file/digest"
 	"sign-file/internal/fips204"
+	"sign-file/internal/p384"
 )
 
 // ErrSignature says that a signature is not the certificate's over this digest.
@@ -45,10 +48,7 @@ func (c *Certificate) CheckSignature(algorithm *digest.Algorithm, sum, signature
 	case *rsa.PublicKey:
 		return checkRSA(key, algorithm.DigestInfo(sum), signature)
 	case *ecdsa.PublicKey:
-		if !ecdsa.VerifyASN1(key, sum, signature) {
-			return ErrSignature
-		}
-		return nil
+		return c.checkECDSA(key, sum, signature)
 	case *mldsa.PublicKey:
 		if !fips204.VerifyMu(key, sum, signature) {
 			return ErrSignature
@@ -56,6 +56,21 @@ func (c *Certificate) CheckSignature(algorithm *digest.Algorithm, sum, signature
 		return nil
 	}
 	return fmt.Errorf("%s keys do not verify module signatures", KeyName(key))
+}
+
+// few is how many signatures package p384 checks faster than crypto/ecdsa, which has to
+// get ready first.
+const few = 3
+
+func (c *Certificate) checkECDSA(key *ecdsa.PublicKey, sum, signature []byte) error {
+	verify := ecdsa.VerifyASN1
+	if key.Curve == elliptic.P384() && c.checks.Add(1) <= few && !fips140.Enabled() {
+		verify = p384.Verify
+	}
+	if !verify(key, sum, signature) {
+		return ErrSignature
+	}
+	return nil
 }
 
 // checkRSA is RSASSA-PKCS1-v1_5 verification by building the expected block

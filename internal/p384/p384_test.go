@@ -1,0 +1,219 @@
+package p384_test
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	_ "crypto/sha1"
+	_ "crypto/sha256"
+	_ "crypto/sha512"
+	"encoding/hex"
+	"errors"
+	"math/big"
+	"testing"
+
+	"sign-file/internal/p384"
+	"sign-file/test/testenv"
+)
+
+// pair is one key, as crypto/ecdsa has it and as this package does.
+func pair(t testing.TB, scalar []byte) (*ecdsa.PrivateKey, *p384.PrivateKey) {
+	t.Helper()
+	std, err := ecdsa.ParseRawPrivateKey(elliptic.P384(), scalar)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := p384.NewPrivateKey(scalar, &std.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return std, own
+}
+
+func order() *big.Int { return elliptic.P384().Params().N }
+
+// scalars are random ones and those at the bounds.
+func scalars(t testing.TB) [][]byte {
+	t.Helper()
+	one, last := make([]byte, 48), new(big.Int).Sub(order(), big.NewInt(1)).Bytes()
+	one[47] = 1
+	all := [][]byte{one, last}
+	for range 8 {
+		key, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		scalar, err := key.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, scalar)
+	}
+	return all
+}
+
+// Without randomness there is one right signature, RFC 6979's, which crypto/ecdsa makes too.
+func TestDeterministic(t *testing.T) {
+	for _, scalar := range scalars(t) {
+		std, own := pair(t, scalar)
+		for _, hash := range []crypto.Hash{crypto.SHA1, crypto.SHA256, crypto.SHA384, crypto.SHA512} {
+			h := hash.New()
+			h.Write(scalar[:7])
+			digest := h.Sum(nil)
+			want, err := std.Sign(nil, digest, hash)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := own.Sign(nil, digest, hash); err != nil || string(got) != string(want) {
+				t.Errorf("%x, %v: %x, %v; want %x", scalar, hash, got, err, want)
+			}
+		}
+	}
+}
+
+// Digests at the bounds: all zeros, all ones (more than the order), short, long.
+func digests() [][]byte {
+	ones := make([]byte, 64)
+	for i := range ones {
+		ones[i] = 0xff
+	}
+	return [][]byte{make([]byte, 48), ones[:48], ones, ones[:20], order().Bytes(), {1}}
+}
+
+func TestHedged(t *testing.T) {
+	for _, scalar := range scalars(t) {
+		std, own := pair(t, scalar)
+		for _, digest := range digests() {
+			first, err := own.Sign(rand.Reader, digest, crypto.SHA384)
+			if err != nil || !ecdsa.VerifyASN1(&std.PublicKey, digest, first) {
+				t.Errorf("%x of %x: %x, %v", scalar, digest, first, err)
+			}
+			second, err := own.Sign(rand.Reader, digest, crypto.SHA384)
+			if err != nil || string(second) == string(first) {
+				t.Errorf("two signatures with one nonce: %x, %v", second, err)
+			}
+		}
+	}
+}
+
+func TestVerify(t *testing.T) {
+	for _, scalar := range scalars(t) {
+		std, _ := pair(t, scalar)
+		for _, digest := range digests() {
+			signature, err := ecdsa.SignASN1(rand.Reader, std, digest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !p384.Verify(&std.PublicKey, digest, signature) {
+				t.Errorf("%x: %x of %x is refused", scalar, signature, digest)
+			}
+			for i := 0; i < len(signature); i += 5 {
+				changed := append([]byte(nil), signature...)
+				changed[i] ^= 1
+				if p384.Verify(&std.PublicKey, digest, changed) != ecdsa.VerifyASN1(&std.PublicKey, digest, changed) {
+					t.Errorf("%x of %x: not crypto/ecdsa's answer", changed, digest)
+				}
+			}
+		}
+	}
+}
+
+type brokenSource struct{}
+
+func (brokenSource) Read([]byte) (int, error) { return 0, errBroken }
+
+var errBroken = errors.New("broken")
+
+func TestRefused(t *testing.T) {
+	std, own := pair(t, scalars(t)[0])
+	for _, scalar := range [][]byte{nil, make([]byte, 48), order().Bytes(), make([]byte, 47)} {
+		if _, err := p384.NewPrivateKey(scalar, &std.PublicKey); err == nil {
+			t.Errorf("%x: taken", scalar)
+		}
+	}
+	if _, err := own.Sign(nil, make([]byte, 48), nil); err == nil {
+		t.Error("signed without randomness and hash")
+	}
+	if _, err := own.Sign(brokenSource{}, make([]byte, 48), crypto.SHA384); !errors.Is(err, errBroken) {
+		t.Errorf("a broken source of randomness: %v", err)
+	}
+}
+
+// TestWycheproof: numbers at the bounds of what is valid, and DER that is none.
+func TestWycheproof(t *testing.T) {
+	for file, hash := range map[string]crypto.Hash{
+		"ecdsa_secp384r1_sha256_test.json": crypto.SHA256,
+		"ecdsa_secp384r1_sha384_test.json": crypto.SHA384,
+		"ecdsa_secp384r1_sha512_test.json": crypto.SHA512,
+	} {
+		var v vectors
+		testenv.Wycheproof(t, file, &v)
+		if judged := v.run(t, hash); judged < 300 {
+			t.Errorf("%s: %d vectors, want more", file, judged)
+		}
+	}
+}
+
+// vectors is the part of a vector file that is used here.
+type vectors struct {
+	TestGroups []struct {
+		PublicKey struct{ Uncompressed string }
+		Tests     []struct {
+			TcID                      int
+			Msg, Sig, Result, Comment string
+		}
+	}
+}
+
+func (v vectors) run(t *testing.T, hash crypto.Hash) (judged int) {
+	for _, g := range v.TestGroups {
+		public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P384(), unhex(t, g.PublicKey.Uncompressed))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range g.Tests {
+			h := hash.New()
+			h.Write(unhex(t, c.Msg))
+			judged++
+			if got := p384.Verify(public, h.Sum(nil), unhex(t, c.Sig)); got != (c.Result == "valid") {
+				t.Errorf("%d, %s: %t, want %s", c.TcID, c.Comment, got, c.Result)
+			}
+		}
+	}
+	return judged
+}
+
+func unhex(t *testing.T, text string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func FuzzVerify(f *testing.F) {
+	std, own := pair(f, scalars(f)[2])
+	good, err := own.Sign(rand.Reader, make([]byte, 48), crypto.SHA384)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(make([]byte, 48), good)
+	f.Fuzz(func(t *testing.T, digest, signature []byte) {
+		if got, want := p384.Verify(&std.PublicKey, digest, signature), ecdsa.VerifyASN1(&std.PublicKey, digest, signature); got != want {
+			t.Errorf("%x of %x: %t, crypto/ecdsa says %t", signature, digest, got, want)
+		}
+	})
+}
+
+func BenchmarkSign(b *testing.B) {
+	std, own := pair(b, scalars(b)[2])
+	digest := make([]byte, 48)
+	for b.Loop() {
+		signature, err := own.Sign(rand.Reader, digest, crypto.SHA384)
+		if err != nil || !p384.Verify(&std.PublicKey, digest, signature) {
+			b.Fatal(err)
+		}
+	}
+}
