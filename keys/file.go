@@ -8,8 +8,11 @@ import (
 	"crypto/rsa"
 	"fmt"
 	"io"
+	"sync"
+	"sync/atomic"
 
 	"sign-file/internal/bounded"
+	"sign-file/internal/p384"
 	"sign-file/keys/internal/pkcs8"
 	"sign-file/keys/internal/request"
 	"sign-file/keys/token"
@@ -95,6 +98,8 @@ func usable(key crypto.Signer) crypto.Signer {
 		return rsaKey{key}
 	case *ecdsa.PrivateKey:
 		return ecdsaKey{key}
+	case *p384.PrivateKey:
+		return &p384Key{PrivateKey: key, std: sync.OnceValues(key.ECDSA)}
 	}
 	return key
 }
@@ -134,4 +139,30 @@ func (k ecdsaKey) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]by
 		return nil, err
 	}
 	return k.private.Sign(rand.Reader, sum, opts)
+}
+
+// few is how many signatures package p384 makes faster than crypto/ecdsa, which has to
+// get ready first.
+const few = 3
+
+// p384Key is an ECDSA key on P-384.
+type p384Key struct {
+	*p384.PrivateKey
+	made atomic.Int32
+	std  func() (*ecdsa.PrivateKey, error)
+}
+
+func (k *p384Key) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	if k.made.Add(1) > few {
+		std, err := k.std()
+		if err != nil {
+			return nil, err
+		}
+		return ecdsaKey{std}.Sign(nil, digest, opts)
+	}
+	sum, err := request.Sum(digest, opts)
+	if err != nil {
+		return nil, err
+	}
+	return k.PrivateKey.Sign(rand.Reader, sum, opts)
 }

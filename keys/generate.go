@@ -70,6 +70,13 @@ func MarshalPEM(key crypto.Signer, passphrase []byte) ([]byte, error) {
 	case ecdsaKey:
 		key = wrapped.private
 	}
+	if k, ok := key.(*p384Key); ok {
+		std, err := k.std()
+		if err != nil {
+			return nil, err
+		}
+		key = std
+	}
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return nil, err

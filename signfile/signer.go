@@ -24,9 +24,13 @@ import (
 
 // Options say how to sign.
 type Options struct {
-	// Key signs what package keys describes: a DigestInfo with crypto.Hash(0)
-	// for RSA, a digest for ECDSA, mu for ML-DSA. Its Public may be nil where the
-	// key itself can't tell: then it is taken to be the certificate's.
+	// Key is any crypto.Signer: one of package keys, a private key of crypto/rsa or
+	// crypto/ecdsa, a token's or a signing service's. It is asked to sign a digest
+	// with its hash, PKCS#1 v1.5 for RSA. What does not verify then is asked for once
+	// more, where RSA allows it, as a complete DigestInfo with crypto.Hash(0). ML-DSA
+	// keys sign mu, with mldsacrypto.MLDSAMu. Public may be nil where the key itself
+	// can't tell: then it is taken to be the certificate's. The key is used by as many
+	// goroutines as the Signer.
 	Key         crypto.Signer
 	Certificate *certificate.Certificate
 	Digest      *digest.Algorithm
@@ -143,11 +147,8 @@ func (s *Signer) newHash() hash.Hash {
 func (s *Signer) Message(ctx context.Context, sum []byte) ([]byte, error) {
 	info, sum := s.cover(sum)
 	var err error
-	if info.Signature, err = s.sign(ctx, sum); err != nil {
-		return nil, fmt.Errorf("signing: %w", err)
-	}
-	if err := s.options.Certificate.CheckSignature(s.options.Digest, sum, info.Signature); err != nil {
-		return nil, fmt.Errorf("the certificate does not verify the signature, so nothing was written: %w", err)
+	if info.Signature, err = s.checkedSignature(ctx, sum); err != nil {
+		return nil, err
 	}
 	message, err := cms.New(info).Marshal()
 	if err == nil && len(message) > cms.MaxSize {
@@ -174,17 +175,44 @@ type contextSigner interface {
 	SignContext(ctx context.Context, rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error)
 }
 
-// sign has the key sign a sum, in the form that package keys describes.
-func (s *Signer) sign(ctx context.Context, sum []byte) ([]byte, error) {
-	toSign, hash := sum, s.options.Digest.Hash()
-	switch s.public.(type) {
-	case *rsa.PublicKey:
-		toSign, hash = s.options.Digest.DigestInfo(sum), 0
-	case *mldsa.PublicKey:
+// checkedSignature has the key sign a sum, and verifies what it returns.
+func (s *Signer) checkedSignature(ctx context.Context, sum []byte) ([]byte, error) {
+	hash := s.options.Digest.Hash()
+	_, isRSA := s.public.(*rsa.PublicKey)
+	if _, ok := s.public.(*mldsa.PublicKey); ok {
 		hash = mldsacrypto.MLDSAMu
 	}
-	if key, ok := s.options.Key.(contextSigner); ok {
-		return key.SignContext(ctx, rand.Reader, toSign, hash)
+	digestInfo := func() ([]byte, error) { return s.verified(ctx, sum, s.options.Digest.DigestInfo(sum), crypto.Hash(0)) }
+	if isRSA && hash == 0 {
+		return digestInfo() // Go has no name for the hash
 	}
-	return s.options.Key.Sign(rand.Reader, toSign, hash)
+	signature, err := s.verified(ctx, sum, sum, hash)
+	// Some signers refuse SHA-3, or sign the bare digest, and Go has another identifier
+	// for RIPEMD-160 than OpenSSL. Tokens and commands of package keys know every hash,
+	// and are not asked twice.
+	if _, known := s.options.Key.(contextSigner); isRSA && err != nil && !known {
+		if again, other := digestInfo(); other == nil {
+			return again, nil
+		}
+	}
+	return signature, err
+}
+
+// verified is one signature, of data with opts, over a sum.
+func (s *Signer) verified(ctx context.Context, sum, data []byte, opts crypto.SignerOpts) ([]byte, error) {
+	signature, err := s.sign(ctx, data, opts)
+	if err != nil {
+		return nil, fmt.Errorf("signing: %w", err)
+	}
+	if err := s.options.Certificate.CheckSignature(s.options.Digest, sum, signature); err != nil {
+		return nil, fmt.Errorf("the certificate does not verify the signature, so nothing was written: %w", err)
+	}
+	return signature, nil
+}
+
+func (s *Signer) sign(ctx context.Context, data []byte, opts crypto.SignerOpts) ([]byte, error) {
+	if key, ok := s.options.Key.(contextSigner); ok {
+		return key.SignContext(ctx, rand.Reader, data, opts)
+	}
+	return s.options.Key.Sign(rand.Reader, data, opts)
 }

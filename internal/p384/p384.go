@@ -10,6 +10,7 @@ package p384
 import (
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/elliptic"
 	"errors"
 	"io"
 	"math/big"
@@ -57,6 +58,11 @@ func NewPrivateKey(scalar []byte, public *ecdsa.PublicKey) (*PrivateKey, error) 
 		return nil, errors.New("p384: a private key is between 1 and the order of the group")
 	}
 	return k, nil
+}
+
+// ECDSA returns the key as crypto/ecdsa has it, with the public key that the scalar makes.
+func (k *PrivateKey) ECDSA() (*ecdsa.PrivateKey, error) {
+	return ecdsa.ParseRawPrivateKey(elliptic.P384(), k.octets[:])
 }
 
 // Public returns the *ecdsa.PublicKey.

@@ -59,6 +59,9 @@ func checkCurve(parameters cryptobyte.String) error {
 
 // parseSEC1 reads an ECPrivateKey (RFC 5915).
 func parseSEC1(der []byte) (crypto.Signer, error) {
+	if key, ok := parseP384(der, nil); ok {
+		return key, nil
+	}
 	key, err := x509.ParseECPrivateKey(der)
 	if err == nil {
 		return key, nil

@@ -24,8 +24,8 @@ import (
 
 // Parse reads the first private key of a PEM file, whatever text, certificates and
 // parameters are in front of it, or the key of a DER file. It returns an
-// *rsa.PrivateKey, *ecdsa.PrivateKey or *mldsa.PrivateKey. An encrypted key's
-// passphrase comes from pin, which is called for no other, and is wiped after use.
+// *rsa.PrivateKey, *ecdsa.PrivateKey, *p384.PrivateKey or *mldsa.PrivateKey. An encrypted
+// key's passphrase comes from pin, which is called for no other, and is wiped after use.
 func Parse(data []byte, pin PINFunc) (crypto.Signer, error) {
 	if isUTF16(data) {
 		return nil, &NoKeyError{Found: []string{"text in UTF-16"}, UTF16: true}
@@ -135,6 +135,11 @@ func parsePrivateKeyInfo(der []byte) (crypto.Signer, error) {
 	}
 	if set, ok := fips204.ByOID(oid); ok {
 		return parseMLDSA(der, set)
+	}
+	if oid.Equal(oidECPublicKey) {
+		if key, ok := parsePKCS8P384(der, parameters); ok {
+			return key, nil
+		}
 	}
 	key, err := x509.ParsePKCS8PrivateKey(der)
 	if err != nil {

@@ -1,0 +1,64 @@
+package pkcs8
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/fips140"
+	"encoding/asn1"
+
+	"golang.org/x/crypto/cryptobyte"
+	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
+
+	"sign-file/internal/p384"
+)
+
+// oidP384 is secp384r1 (RFC 5480, section 2.1.1.1).
+var oidP384 = asn1.ObjectIdentifier{1, 3, 132, 0, 34}
+
+// parseP384 reads an ECPrivateKey (RFC 5915) on P-384 without computing anything:
+// crypto/x509 derives the public key anew, and builds a table for that which takes longer
+// than a signature. ok is false for what is better read by crypto/x509: other curves, and
+// a key without its public key.
+func parseP384(der []byte, curve asn1.ObjectIdentifier) (key *p384.PrivateKey, ok bool) {
+	input := cryptobyte.String(der)
+	var body, scalar, parameters, bits cryptobyte.String
+	var version int
+	var hasParameters, hasPublic bool
+	tag := func(n uint8) cbasn1.Tag { return cbasn1.Tag(n).ContextSpecific().Constructed() }
+	if !input.ReadASN1(&body, cbasn1.SEQUENCE) || // ECPrivateKey ::= SEQUENCE {
+		!body.ReadASN1Integer(&version) || version != 1 || // version INTEGER { ecPrivkeyVer1(1) },
+		!body.ReadASN1(&scalar, cbasn1.OCTET_STRING) || // privateKey OCTET STRING,
+		!body.ReadOptionalASN1(&parameters, &hasParameters, tag(0)) || // parameters [0] ECParameters OPTIONAL,
+		!body.ReadOptionalASN1(&bits, &hasPublic, tag(1)) || !hasPublic { // publicKey [1] BIT STRING OPTIONAL }
+		return nil, false
+	}
+	if hasParameters && !parameters.ReadASN1ObjectIdentifier(&curve) {
+		return nil, false
+	}
+	var point []byte
+	if !curve.Equal(oidP384) || fips140.Enabled() || !bits.ReadASN1BitStringAsBytes(&point) {
+		return nil, false
+	}
+	public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P384(), point)
+	if err != nil {
+		return nil, false
+	}
+	key, err = p384.NewPrivateKey(scalar, public)
+	return key, err == nil
+}
+
+// parsePKCS8P384 is parseP384 for a PrivateKeyInfo (RFC 5958) whose algorithm has been
+// read.
+func parsePKCS8P384(der []byte, parameters cryptobyte.String) (key *p384.PrivateKey, ok bool) {
+	input := cryptobyte.String(der)
+	var info, inner cryptobyte.String
+	var curve asn1.ObjectIdentifier
+	if !parameters.ReadASN1ObjectIdentifier(&curve) ||
+		!input.ReadASN1(&info, cbasn1.SEQUENCE) || // PrivateKeyInfo ::= SEQUENCE {
+		!info.SkipASN1(cbasn1.INTEGER) || // version INTEGER,
+		!info.SkipASN1(cbasn1.SEQUENCE) || // privateKeyAlgorithm AlgorithmIdentifier,
+		!info.ReadASN1(&inner, cbasn1.OCTET_STRING) { // privateKey OCTET STRING, ... }
+		return nil, false
+	}
+	return parseP384(inner, curve)
+}
