@@ -309,15 +309,11 @@ func (s manyRun) one(ctx context.Context, item Item) finished {
 func (s manyRun) prepareOne(ctx context.Context, m *Module, item Item) (*Pending, error) {
 	replace := s.how.Existing == ReplaceSigned
 	if s.how.Detach {
-		message, err := s.messageOf(ctx, m, replace)
-		if err != nil {
-			return nil, err
-		}
 		target, err := s.target(m, item, ".p7s")
 		if err != nil {
 			return nil, err
 		}
-		file, err := target.CreateWith(message)
+		file, err := s.prepareMessage(ctx, m, target, replace)
 		if err != nil {
 			return nil, err
 		}

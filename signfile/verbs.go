@@ -49,21 +49,34 @@ func (s *Signer) prepare(ctx context.Context, m *Module, target *atomicfile.Targ
 		return nil, err
 	}
 	pending := &Pending{}
+	var message *atomicfile.Target
+	if out.Message {
+		if message, err = m.messageBeside(target); err != nil {
+			target.Close()
+			return nil, err
+		}
+	}
 	sign := func(sum []byte) (io.Reader, error) {
 		der, err := s.Message(ctx, sum)
 		if err != nil {
 			return nil, m.named(err)
 		}
-		if out.Message {
-			if err := pending.addMessage(m, target, der); err != nil {
+		if message != nil {
+			file, err := message.CreateWith(der)
+			message = nil // used up
+			if err != nil {
 				return nil, err
 			}
+			pending.files = append(pending.files, file)
 		}
 		block, err := Append(der)
 		return bytes.NewReader(block), err
 	}
 	file, err := job{module: m, target: target, limit: limit, newHash: s.newHash, behind: sign}.prepare(ctx)
 	if err != nil {
+		if message != nil {
+			message.Close()
+		}
 		pending.Discard()
 		return nil, err
 	}
@@ -79,43 +92,39 @@ func (m *Module) limitOf(replace bool) (int64, error) {
 	return m.all(), nil
 }
 
-// addMessage prepares <module>.p7s too, unless the signed module goes there: sign-file
-// writes that one last.
-func (p *Pending) addMessage(m *Module, signed *atomicfile.Target, message []byte) error {
+// messageBeside is where <module>.p7s goes; nil if the signed module goes there, which
+// sign-file writes last.
+func (m *Module) messageBeside(signed *atomicfile.Target) (*atomicfile.Target, error) {
 	target, err := m.messageTarget()
-	if err != nil {
-		return err
-	}
-	if target.SamePlace(signed) {
+	if err == nil && target.SamePlace(signed) {
 		target.Close()
-		return nil
+		return nil, nil
 	}
-	file, err := target.CreateWith(message)
-	if err == nil {
-		p.files = append(p.files, file)
-	}
-	return err
-}
-
-func (m *Module) prepareMessage(message []byte) (*atomicfile.File, error) {
-	target, err := m.messageTarget()
-	if err != nil {
-		return nil, err
-	}
-	return target.CreateWith(message)
+	return target, err
 }
 
 // DetachModule signs an open module and writes the PKCS#7 message to <module>.p7s.
 func (s *Signer) DetachModule(ctx context.Context, m *Module) error {
-	message, err := s.messageOf(ctx, m, false)
+	target, err := m.messageTarget()
 	if err != nil {
 		return err
 	}
-	file, err := m.prepareMessage(message)
+	file, err := s.prepareMessage(ctx, m, target, false)
 	if err != nil {
 		return err
 	}
 	return file.Commit()
+}
+
+// prepareMessage signs a module and writes the message to a target, which is used up. The
+// target is looked at before the key signs, so that what becomes of it meanwhile is noticed.
+func (s *Signer) prepareMessage(ctx context.Context, m *Module, target *atomicfile.Target, replace bool) (*atomicfile.File, error) {
+	message, err := s.messageOf(ctx, m, replace)
+	if err != nil {
+		target.Close()
+		return nil, err
+	}
+	return target.CreateWith(message)
 }
 
 func (s *Signer) messageOf(ctx context.Context, m *Module, replace bool) ([]byte, error) {

@@ -26,6 +26,7 @@ type program struct {
 	argv0        string
 	closed       [3]bool           // streams that the caller had closed
 	lost         error             // the first failure to write an answer
+	wrote        func(error)       // told what became of each write
 	conceal      *strings.Replacer // of references to keys, by what may be shown of them
 }
 
@@ -37,6 +38,7 @@ func Run(args []string, in, out, err *os.File) int {
 		p.argv0, args = args[0], args[1:]
 	}
 	ctx := newInterruptible()
+	p.wrote = ctx.wrote
 	defer ctx.finish()
 	if len(args) > 0 && opensSecondFace(args[0]) {
 		return p.subcommand(ctx, args)
@@ -61,7 +63,8 @@ func (p *program) say(format string, args ...any) {
 	if p.conceal != nil {
 		text = p.conceal.Replace(text)
 	}
-	fmt.Fprintf(p.err, "%s: %s\n", p.name(), oneLine(text))
+	_, err := fmt.Fprintf(p.err, "%s: %s\n", p.name(), oneLine(text))
+	p.wrote(err)
 }
 
 // message puts an error of package os into the form of all others, file first.
@@ -113,5 +116,6 @@ func (a answers) Write(b []byte) (n int, err error) {
 	if err != nil && a.lost == nil {
 		a.lost = err
 	}
+	a.wrote(err)
 	return n, err
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/signal"
 	"sync"
@@ -9,7 +10,7 @@ import (
 	"time"
 )
 
-// interruptible is a context that SIGINT, SIGTERM, SIGHUP and SIGPIPE cancel, so that what
+// interruptible is a context that SIGINT, SIGTERM, SIGHUP and a broken pipe cancel, so that what
 // the work has begun is cleaned up before the process dies of that same signal,
 // as make and shells expect. It starts to listen when it is first asked, since
 // that costs a short run a twentieth of its time, and files without a name,
@@ -19,10 +20,11 @@ type interruptible struct {
 	cancel context.CancelFunc
 	listen func()
 	got    chan os.Signal // holds the signal that came
+	broken chan struct{}  // told of a standard output that nobody reads
 }
 
 func newInterruptible() *interruptible {
-	c := &interruptible{got: make(chan os.Signal, 1)}
+	c := &interruptible{got: make(chan os.Signal, 1), broken: make(chan struct{}, 1)}
 	c.Context, c.cancel = context.WithCancel(context.Background())
 	c.listen = sync.OnceFunc(c.start)
 	return c
@@ -42,8 +44,18 @@ func (c *interruptible) Done() <-chan struct{} {
 
 func (c *interruptible) start() {
 	signals := notify()
+	// Otherwise the first write to a broken standard output would end the process.
+	// Nobody reads this channel: the signal comes for pipes to children too.
+	if !signal.Ignored(syscall.SIGPIPE) {
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	}
 	go func() {
-		s := <-signals
+		var s os.Signal
+		select {
+		case s = <-signals:
+		case <-c.broken:
+			s = syscall.SIGPIPE
+		}
 		c.got <- s
 		c.cancel()
 		// timeout(1) sends its signal twice; who sends another after a second has lost
@@ -55,10 +67,20 @@ func (c *interruptible) start() {
 	}()
 }
 
+// wrote looks at what became of a write to a standard stream.
+func (c *interruptible) wrote(err error) {
+	if errors.Is(err, syscall.EPIPE) && !signal.Ignored(syscall.SIGPIPE) {
+		select {
+		case c.broken <- struct{}{}:
+		default: // it is known
+		}
+	}
+}
+
 // notify starts to listen to the signals that ask for an end.
 func notify() chan os.Signal {
 	signals := make(chan os.Signal, 1)
-	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE} {
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		// What nohup(1), or a shell's "&", had ignored stays so: nobody would die of it.
 		if !signal.Ignored(s) {
 			signal.Notify(signals, s)
