@@ -84,7 +84,7 @@ func (t *Tree) Add(path string, found func(Item, error)) {
 		return
 	}
 	t.roots = append(t.roots, root)
-	w := walk{Tree: t, root: root, found: found}
+	w := walk{Tree: t, root: root, found: found, above: []os.FileInfo{info}}
 	w.directory(root, "")
 }
 

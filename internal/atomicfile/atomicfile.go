@@ -114,8 +114,8 @@ func (f *File) Write(b []byte) (int, error) {
 	for len(b) > 0 {
 		n := min(len(b), blockSize-int(f.size%blockSize))
 		var err error
-		if n == blockSize && allZero(b[:n]) {
-			_, err = f.file.Seek(blockSize, io.SeekCurrent)
+		if allZero(b[:n]) {
+			_, err = f.file.Seek(int64(n), io.SeekCurrent)
 		} else {
 			_, err = f.file.Write(b[:n])
 		}
