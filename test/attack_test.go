@@ -19,7 +19,7 @@ import (
 )
 
 // Attacks of whoever owns the folder, or the module, that root signs there. docs/security.md
-// has the table that these tests stand behind.
+// has the table, and these are its tests.
 
 // stranger owns the folder.
 const stranger = 65534

@@ -55,3 +55,24 @@ func TestLinks(t *testing.T) {
 		}
 	}
 }
+
+// TestSecurityTests: each row of docs/security.md names a test that is there.
+func TestSecurityTests(t *testing.T) {
+	named := regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z]+)`")
+	var tests strings.Builder
+	for _, pattern := range []string{"../*/*_test.go", "../*/*/*_test.go"} {
+		files, _ := filepath.Glob(pattern)
+		for _, file := range files {
+			tests.Write(readFile(t, file))
+		}
+	}
+	rows := named.FindAllSubmatch(readFile(t, "../docs/security.md"), -1)
+	for _, m := range rows {
+		if !strings.Contains(tests.String(), "func "+string(m[1])+"(") {
+			t.Errorf("no test %s", m[1])
+		}
+	}
+	if len(rows) < 20 {
+		t.Errorf("%d tests are named, want more", len(rows))
+	}
+}
