@@ -25,6 +25,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sign-file/gate/reader"
+	"sign-file/internal/paths"
 	"sign-file/mapvalue"
 )
 
@@ -149,7 +150,7 @@ func Create(dir string, spec Spec) (err error) {
 	}
 	sweep(dir)
 	if _, err := os.Stat(filepath.Join(dir, spec.Name)); err == nil {
-		return fmt.Errorf("%s: %w", filepath.Join(dir, spec.Name), os.ErrExist)
+		return paths.About("open", filepath.Join(dir, spec.Name), os.ErrExist)
 	}
 	ring, err := spec.Keyring.open(spec.Name)
 	if err != nil {
@@ -256,11 +257,11 @@ func readAbout(path string) (about, error) {
 	var a about
 	m, err := ebpf.LoadPinnedMap(path, &ebpf.LoadPinOptions{ReadOnly: true})
 	if err != nil {
-		return a, fmt.Errorf("%s: %w", path, err)
+		return a, paths.About("open", path, err)
 	}
 	defer m.Close()
 	if err := m.Lookup(uint32(0), &a); err != nil {
-		return a, fmt.Errorf("%s: %w", path, err)
+		return a, paths.About("open", path, err)
 	}
 	if a.Version != aboutVersion {
 		return a, fmt.Errorf("%s: made by another version of this program (format %d)", path, a.Version)
@@ -333,7 +334,7 @@ func (o *objects) pinAll(dir string) error {
 			continue
 		}
 		if err := p.object.Pin(filepath.Join(dir, p.name)); err != nil {
-			return fmt.Errorf("%s: %w", filepath.Join(dir, p.name), err)
+			return paths.About("open", filepath.Join(dir, p.name), err)
 		}
 	}
 	return nil

@@ -9,6 +9,8 @@ import (
 	"unsafe"
 
 	"github.com/cilium/ebpf"
+
+	"sign-file/internal/paths"
 )
 
 // Loader publishes values through a gate. It may be used by several goroutines at
@@ -31,7 +33,7 @@ func (g *Gate) Loader() (*Loader, error) {
 		l.program, err = ebpf.LoadPinnedProgram(path, nil)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, paths.About("open", path, err)
 	}
 	return l, nil
 }

@@ -3,6 +3,7 @@ package kernel
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +13,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"sign-file/internal/paths"
 )
 
 // maxConfig bounds a kernel's configuration, and files of /proc, in bytes.
@@ -26,11 +29,11 @@ func OfConfig(path string) (*Kernel, error) {
 	}
 	title := configTitle().FindSubmatch(text)
 	if title == nil {
-		return nil, fmt.Errorf("%s: not a kernel's configuration", path)
+		return nil, paths.About("read", path, errors.New("not a kernel's configuration"))
 	}
 	k, err := Of(string(title[1]))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, paths.About("read", path, err)
 	}
 	k.configure(text)
 	return k, nil

@@ -10,6 +10,7 @@ import (
 
 	"sign-file/internal/atomicfile"
 	"sign-file/internal/compressed"
+	"sign-file/internal/paths"
 	modsig "sign-file/module_signature"
 )
 
@@ -82,7 +83,7 @@ func openAt(place *atomicfile.Place, follow bool) (*Module, error) {
 func (m *Module) decompress() error {
 	plain, err := atomicfile.Scratch()
 	if err != nil {
-		return fmt.Errorf("%s: nowhere to decompress it to (TMPDIR): %w", m.Path(), err)
+		return m.named(fmt.Errorf("nowhere to decompress it to (TMPDIR): %w", err))
 	}
 	m.content = plain
 	if err := m.format.Decompress(context.Background(), plain, m.original.File()); err != nil {
@@ -188,11 +189,4 @@ func (m *Module) pour(ctx context.Context, limit int64, to ...io.Writer) error {
 }
 
 // named puts the module's name before an error that lacks it.
-func (m *Module) named(err error) error { return named(m.Path(), err) }
-
-func named(path string, err error) error {
-	if _, ok := err.(*os.PathError); ok {
-		return err
-	}
-	return fmt.Errorf("%s: %w", path, err)
-}
+func (m *Module) named(err error) error { return paths.About("sign", m.Path(), err) }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"sign-file/internal/paths"
 	"sign-file/mapvalue"
 )
 
@@ -45,11 +46,11 @@ type Entry struct {
 func Open(pin string) (*Map, error) {
 	m, err := ebpf.LoadPinnedMap(pin, &ebpf.LoadPinOptions{ReadOnly: true})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", pin, err)
+		return nil, paths.About("open", pin, err)
 	}
 	if m.Type() != ebpf.Hash || m.ValueSize() <= HeaderSize+mapvalue.HeaderSize {
 		m.Close()
-		return nil, fmt.Errorf("%s: %w", pin, ErrNoGate)
+		return nil, paths.About("open", pin, ErrNoGate)
 	}
 	return &Map{m}, nil
 }

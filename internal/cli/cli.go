@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"sign-file/internal/paths"
 	"sign-file/internal/streams"
 )
 
@@ -77,10 +78,7 @@ func message(err error) string {
 
 // about names the file that an error is about, unless it does so itself.
 func about(file string, err error) error {
-	if _, ok := err.(*os.PathError); ok || err == nil || strings.HasPrefix(err.Error(), file+": ") {
-		return err
-	}
-	return fmt.Errorf("%s: %w", file, err)
+	return paths.About("use", file, err)
 }
 
 // readAll reads a file, or standard input for "-".

@@ -5,7 +5,6 @@ package trust
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -78,7 +77,7 @@ func (l *loader) loadFile(path string) error {
 		err = parse(data)
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return paths.About("read", path, err)
 	}
 	return nil
 }
@@ -128,7 +127,7 @@ func (l *loader) loadDir(path string) error {
 		}
 	}
 	if len(l.ring.Certificates()) == before {
-		return fmt.Errorf("%s: no certificate in this directory", path)
+		return paths.About("read", path, errors.New("no certificate in this directory"))
 	}
 	return nil
 }
@@ -147,7 +146,7 @@ func LoadBlacklist(ring *kernel.Ring, path string) error {
 		line, _, _ = strings.Cut(line, "#")
 		if entry := strings.Trim(line, " \t\r\n\","); entry != "" {
 			if err := ring.Blacklist(entry); err != nil {
-				return fmt.Errorf("%s: %w", path, err)
+				return paths.About("read", path, err)
 			}
 		}
 	}
@@ -162,7 +161,7 @@ func readLimited(path string, limit int64) ([]byte, error) {
 	defer f.Close()
 	b, err := readAtMost(f, limit, 0)
 	if err != nil {
-		err = fmt.Errorf("%s: %w", path, err)
+		err = paths.About("read", path, err)
 	}
 	return b, err
 }
