@@ -47,7 +47,7 @@ func TestBundleBER(t *testing.T) {
 			if der := bytes.HasPrefix(bundle, []byte("\x30\x80")); der != (name == "DER file") {
 				t.Fatalf("not what the test is about: %x", bundle[:2])
 			}
-			got, err := certificate.ReadAll(bundle)
+			got, err := certificate.All(bundle)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -59,7 +59,7 @@ func TestBundleBER(t *testing.T) {
 					t.Errorf("a certificate of %s that is none of those", certificate.FormatName(c.Subject))
 				}
 			}
-			if _, err := certificate.Read(bundle); err == nil || !strings.Contains(err.Error(), "2 certificates") {
+			if _, err := certificate.First(bundle); err == nil || !strings.Contains(err.Error(), "2 certificates") {
 				t.Errorf("one certificate of two: %v", err)
 			}
 		})
@@ -75,14 +75,14 @@ func TestBundleOfOne(t *testing.T) {
 		"DER":      {"-outform", "DER"},
 		"PEM":      {"-outform", "PEM"},
 	} {
-		got, err := certificate.Read(cms(t, "p256", args...))
+		got, err := certificate.First(cms(t, "p256", args...))
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		} else if !bytes.Equal(got.Raw, want) {
 			t.Errorf("%s: another certificate", name)
 		}
 	}
-	if _, err := certificate.Read(cms(t, "p256", "-outform", "DER", "-nocerts")); err == nil {
+	if _, err := certificate.First(cms(t, "p256", "-outform", "DER", "-nocerts")); err == nil {
 		t.Error("a certificate of a bundle without one")
 	}
 }
@@ -103,7 +103,7 @@ func TestBundleOfUnknownCurve(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if all, err := certificate.ReadAll(file); err != nil || len(all) != 2 {
+	if all, err := certificate.All(file); err != nil || len(all) != 2 {
 		t.Errorf("%d certificates, error %v", len(all), err)
 	}
 }
@@ -129,26 +129,26 @@ func TestBundleHostile(t *testing.T) {
 		"only the identifier": []byte("\x30\x80" + signedData),
 		"empty":               open(0, "\xa0\x80\x00\x00\x00\x00"),
 	} {
-		if all, err := certificate.ReadAll(bundle); err == nil {
+		if all, err := certificate.All(bundle); err == nil {
 			t.Errorf("%s: %d certificates", name, len(all))
 		}
-		if _, err := certificate.Read(bundle); err == nil {
+		if _, err := certificate.First(bundle); err == nil {
 			t.Errorf("%s: a certificate", name)
 		}
 	}
 }
 
-func FuzzReadAll(f *testing.F) {
+func FuzzAll(f *testing.F) {
 	for _, bundle := range berBundles(f) {
 		f.Add(bundle)
 	}
 	f.Add(cms(f, "p256", "-outform", "DER"))
 	f.Fuzz(func(t *testing.T, file []byte) {
-		all, err := certificate.ReadAll(file)
+		all, err := certificate.All(file)
 		if (len(all) == 0) != (err != nil) {
 			t.Errorf("%d certificates, error %v", len(all), err)
 		}
-		if c, err := certificate.Read(file); (c == nil) != (err != nil) {
+		if c, err := certificate.First(file); (c == nil) != (err != nil) {
 			t.Errorf("certificate %v, error %v", c, err)
 		}
 	})

@@ -40,10 +40,10 @@ type Certificate struct {
 
 var oidSubjectKeyID = asn1.ObjectIdentifier{2, 5, 29, 14}
 
-// Read takes the first certificate of a file as sign-file does: DER if the file
+// First takes the first certificate of a file as sign-file does: DER if the file
 // starts with a SEQUENCE in long form, PEM otherwise. What follows is ignored. Unlike
 // sign-file it takes a PKCS#7 bundle of one certificate, in DER, BER or PEM.
-func Read(file []byte) (*Certificate, error) {
+func First(file []byte) (*Certificate, error) {
 	if isBundle(file) {
 		return parseOnly(file)
 	}
@@ -59,9 +59,9 @@ func Read(file []byte) (*Certificate, error) {
 	return nil, errors.New("no certificate in it (want PEM \"CERTIFICATE\" or DER)")
 }
 
-// ReadAll takes every certificate of a file: PEM, also with PKCS#7 bundles in it,
+// All takes every certificate of a file: PEM, also with PKCS#7 bundles in it,
 // or in DER a bundle or certificates one after another.
-func ReadAll(file []byte) ([]*Certificate, error) {
+func All(file []byte) ([]*Certificate, error) {
 	if isDER(file) || isBundle(file) {
 		return parseAll(file)
 	}

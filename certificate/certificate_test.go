@@ -45,7 +45,7 @@ func openssl(t *testing.T, path string, field ...string) string {
 func TestParse(t *testing.T) {
 	for path, der := range files(t) {
 		t.Run(filepath.Base(path), func(t *testing.T) {
-			c, err := certificate.Read(der)
+			c, err := certificate.First(der)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -115,10 +115,10 @@ func TestReadHostile(t *testing.T) {
 		"private key":   []byte("-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n"),
 		"begin, no end": []byte("-----BEGIN CERTIFICATE-----\nMIIB"),
 	} {
-		if _, err := certificate.Read(file); err == nil {
+		if _, err := certificate.First(file); err == nil {
 			t.Errorf("%s: taken for a certificate", name)
 		}
-		if _, err := certificate.ReadAll(file); err == nil {
+		if _, err := certificate.All(file); err == nil {
 			t.Errorf("%s: taken for certificates", name)
 		}
 	}

@@ -43,7 +43,7 @@ func readCertificate(t testing.TB, name string) *certificate.Certificate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := certificate.Read(data)
+	c, err := certificate.First(data)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,7 +242,7 @@ func TestVectors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		block, err := signfile.Append(message)
+		block, err := signfile.Block(message)
 		if err != nil {
 			t.Fatal(err)
 		}

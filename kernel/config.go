@@ -5,7 +5,6 @@ import (
 	"compress/gzip"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -14,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sign-file/internal/bounded"
 	"sign-file/internal/paths"
 )
 
@@ -51,30 +51,14 @@ func lazily(pattern string) func() *regexp.Regexp {
 }
 
 func readConfig(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := readAll(f)
+	text, err := bounded.ReadFile(path, maxConfig)
 	if err == nil && bytes.HasPrefix(text, []byte{0x1f, 0x8b}) {
 		var packed *gzip.Reader
 		if packed, err = gzip.NewReader(bytes.NewReader(text)); err == nil {
-			text, err = readAll(packed)
+			text, err = bounded.Read(packed, maxConfig)
 		}
 	}
-	if err != nil {
-		err = &os.PathError{Op: "read", Path: path, Err: err}
-	}
-	return text, err
-}
-
-func readAll(r io.Reader) ([]byte, error) {
-	text, err := io.ReadAll(io.LimitReader(r, maxConfig+1))
-	if err == nil && len(text) > maxConfig {
-		err = fmt.Errorf("more than %d bytes", maxConfig)
-	}
-	return text, err
+	return text, paths.About("read", path, err)
 }
 
 // configure replaces what Debian chose by what a configuration says.

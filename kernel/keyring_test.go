@@ -39,7 +39,7 @@ func certificates(t testing.TB, paths ...string) []*certificate.Certificate {
 	t.Helper()
 	var all []*certificate.Certificate
 	for _, path := range paths {
-		c, err := certificate.Read(read(t, path))
+		c, err := certificate.First(read(t, path))
 		if err != nil {
 			t.Fatal(err)
 		}

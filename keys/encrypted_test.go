@@ -178,7 +178,7 @@ func TestEncryptedKeysAgainstSignFile(t *testing.T) {
 	signFile := testenv.SignFile(t)
 	m := newMaker(t, "rsa:2048")
 	certFile, _ := os.ReadFile(m.cert)
-	cert, err := certificate.Read(certFile)
+	cert, err := certificate.First(certFile)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,7 +46,7 @@ func TestUnderFIPSOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	file, _ := os.ReadFile(dir + "/cert.pem")
-	cert, err := certificate.Read(file)
+	cert, err := certificate.First(file)
 	if err != nil {
 		t.Fatal(err)
 	}

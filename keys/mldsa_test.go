@@ -30,7 +30,7 @@ func testdata(t testing.TB, name string) []byte {
 // belongs fails unless the key is that of a certificate that OpenSSL made.
 func belongs(t *testing.T, key crypto.Signer, name string) {
 	t.Helper()
-	cert, err := certificate.Read(testdata(t, name))
+	cert, err := certificate.First(testdata(t, name))
 	if err != nil {
 		t.Fatal(err)
 	}

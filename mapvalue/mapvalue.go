@@ -13,7 +13,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 
 	modsig "sign-file/module_signature"
 )
@@ -113,13 +112,4 @@ func Decode(value []byte) (*Value, error) {
 		Signed:  signed,
 		Tail:    value[HeaderSize+size:],
 	}, nil
-}
-
-// Read reads a value, or what becomes one, and refuses what is longer than MaxSize.
-func Read(r io.Reader) ([]byte, error) {
-	b, err := io.ReadAll(io.LimitReader(r, MaxSize+1))
-	if err == nil && len(b) > MaxSize {
-		err = fmt.Errorf("longer than %d bytes, the limit of a map value here", MaxSize)
-	}
-	return b, err
 }

@@ -70,7 +70,7 @@ func (g golden) options(t *testing.T) signfile.Options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert, err := certificate.Read(read(t, "../testdata/keys/"+g.pair+".pem"))
+	cert, err := certificate.First(read(t, "../testdata/keys/"+g.pair+".pem"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,7 @@ func mldsaOptions(t *testing.T, name string, algorithm *digest.Algorithm) signfi
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert, err := certificate.Read(file)
+	cert, err := certificate.First(file)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,9 +52,9 @@ func (s *Signer) Digest(ctx context.Context, src io.Reader) ([]byte, error) {
 	return sum, nil
 }
 
-// Append returns message followed by its trailer: all that a signed module has
+// Block returns message followed by its trailer: all that a signed module has
 // behind its content.
-func Append(message []byte) ([]byte, error) {
+func Block(message []byte) ([]byte, error) {
 	trailer, err := modsig.Trailer(int64(len(message)))
 	if err != nil {
 		return nil, err
@@ -63,7 +63,7 @@ func Append(message []byte) ([]byte, error) {
 }
 
 func appendMessage(dst io.Writer, message []byte) error {
-	block, err := Append(message)
+	block, err := Block(message)
 	if err != nil {
 		return err
 	}

@@ -69,7 +69,7 @@ func (s *Signer) prepare(ctx context.Context, m *Module, target *atomicfile.Targ
 			}
 			pending.files = append(pending.files, file)
 		}
-		block, err := Append(der)
+		block, err := Block(der)
 		return bytes.NewReader(block), err
 	}
 	file, err := job{module: m, target: target, limit: limit, newHash: s.newHash, behind: sign}.prepare(ctx)
@@ -150,7 +150,7 @@ func (s *Signer) DetachBlock(ctx context.Context, m *Module, dest string) error 
 	if err != nil {
 		return err
 	}
-	block, err := Append(message)
+	block, err := Block(message)
 	if err != nil {
 		return err
 	}

@@ -88,7 +88,7 @@ func TestBounded(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{{"map", "inspect", "/dev/zero"}, {"map", "extract", "/dev/zero"}} {
 		out, err := run(t, nil, "prlimit", append([]string{"--data=500000000", program(t)}, args...)...)
-		if err == nil || !strings.Contains(out, "the limit of a map value here") {
+		if err == nil || !strings.Contains(out, "larger than 64 MiB") {
 			t.Errorf("%q: %v %s", args, err, out)
 		}
 	}

@@ -30,7 +30,7 @@ func Size(n int64) string {
 
 // Read reads all of r if that is at most limit bytes, and returns a *TooLargeError
 // otherwise. Errors of r are returned as they are.
-func Read(r io.Reader, limit int64) ([]byte, error) { return read(r, limit, 0) }
+func Read(r io.Reader, limit int64) ([]byte, error) { return ReadExpected(r, limit, 0) }
 
 // ReadFile reads a file of at most limit bytes. Every error is an *fs.PathError with
 // the file's name, a *TooLargeError wrapped in one.
@@ -49,16 +49,16 @@ func FromFile(f *os.File, limit int64) ([]byte, error) {
 	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
 		size = info.Size()
 	}
-	b, err := read(f, limit, size)
+	b, err := ReadExpected(f, limit, size)
 	if _, named := err.(*fs.PathError); err != nil && !named {
 		err = &fs.PathError{Op: "read", Path: f.Name(), Err: err}
 	}
 	return b, err
 }
 
-// read makes room for the expected size at once: of a key, no copy is left behind by
-// a buffer that grows. On failure what was read is wiped.
-func read(r io.Reader, limit, expected int64) ([]byte, error) {
+// ReadExpected is like Read, and makes room for the expected size at once: of a key, no
+// copy is left behind by a buffer that grows. On failure what was read is wiped.
+func ReadExpected(r io.Reader, limit, expected int64) ([]byte, error) {
 	var b bytes.Buffer
 	if expected <= limit {
 		b.Grow(int(expected) + bytes.MinRead)

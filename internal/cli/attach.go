@@ -5,7 +5,7 @@ import (
 	"context"
 	"crypto"
 	"encoding/hex"
-	"fmt"
+	"errors"
 	"io"
 
 	"filippo.io/mldsa"
@@ -106,7 +106,12 @@ func (p *program) toSign(c *cli.Context, algorithm *digest.Algorithm, path strin
 // readModule reads a module's content, or standard input for "-".
 func (p *program) readModule(path string, read func(io.Reader) ([]byte, error)) ([]byte, error) {
 	if path == "-" {
-		return p.readAll(path, read)
+		in, err := p.input()
+		if err != nil {
+			return nil, about("standard input", err)
+		}
+		sum, err := read(in)
+		return sum, about("standard input", err)
 	}
 	module, err := signfile.OpenModule(path)
 	if err != nil {
@@ -159,14 +164,12 @@ const maxSignature = 16 << 10
 // presigned makes a signer of --signature, --cert and --hash.
 func (p *program) presigned(c *cli.Context) (*signfile.Signer, error) {
 	file := c.String("signature")
-	value, err := p.readAll(file, func(r io.Reader) ([]byte, error) {
-		return io.ReadAll(io.LimitReader(r, maxSignature+1))
-	})
+	value, err := p.readAll(file, maxSignature)
 	if err != nil {
 		return nil, err
 	}
-	if len(value) == 0 || len(value) > maxSignature {
-		return nil, fmt.Errorf("%s: not a bare signature value: %d bytes", file, len(value))
+	if len(value) == 0 {
+		return nil, about(file, errors.New("not a bare signature value: it is empty"))
 	}
 	signer, _, err := p.signerLater(c, value, c.String("hash"))
 	return signer, err
@@ -205,7 +208,7 @@ func (p *program) mapAttach(c *cli.Context) error {
 
 // signValue signs data and writes it as a map value.
 func (p *program) signValue(c *cli.Context, signer *signfile.Signer, source, path string) error {
-	data, err := p.readAll(source, mapvalue.Read)
+	data, err := p.readValue(source)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"sign-file/certificate"
 	"sign-file/digest"
+	"sign-file/internal/bounded"
 	"sign-file/keys"
 	modsig "sign-file/module_signature"
 	"sign-file/signfile"
@@ -128,16 +129,11 @@ func readCertificate(ctx context.Context, pin keys.PINFunc, path string) (*certi
 	if keys.IsTokenURI(path) {
 		return certificateOnToken(ctx, pin, path)
 	}
-	f, err := os.Open(path)
+	data, err := bounded.ReadFile(path, certificate.MaxFileSize)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, certificate.MaxFileSize))
-	if err != nil {
-		return nil, err
-	}
-	cert, err := certificate.Read(data)
+	cert, err := certificate.First(data)
 	return cert, about(path, err)
 }
 

@@ -9,8 +9,10 @@ import (
 	"path/filepath"
 	"strings"
 
+	"sign-file/internal/bounded"
 	"sign-file/internal/paths"
 	"sign-file/internal/streams"
+	"sign-file/mapvalue"
 )
 
 // Exit codes of both faces.
@@ -81,22 +83,28 @@ func about(file string, err error) error {
 	return paths.About("use", file, err)
 }
 
-// readAll reads a file, or standard input for "-".
-func (p *program) readAll(path string, read func(io.Reader) ([]byte, error)) ([]byte, error) {
-	if path == "-" {
-		if p.closed[0] {
-			return nil, about("standard input", errClosed)
-		}
-		b, err := read(p.in)
-		return b, about("standard input", err)
+// readAll reads a file, or standard input for "-", of at most limit bytes.
+func (p *program) readAll(path string, limit int64) ([]byte, error) {
+	if path != "-" {
+		return bounded.ReadFile(path, limit)
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
+	var b []byte
+	in, err := p.input()
+	if err == nil {
+		b, err = bounded.Read(in, limit)
 	}
-	defer f.Close()
-	b, err := read(f)
-	return b, about(path, err)
+	return b, about("standard input", err)
+}
+
+// readValue is readAll for a map value, or what becomes one.
+func (p *program) readValue(path string) ([]byte, error) { return p.readAll(path, mapvalue.MaxSize) }
+
+// input is standard input, if it was not closed.
+func (p *program) input() (io.Reader, error) {
+	if p.closed[0] {
+		return nil, errClosed
+	}
+	return p.in, nil
 }
 
 // errClosed: Go opens /dev/null where a stream is closed, which would lose every answer.

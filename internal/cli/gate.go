@@ -198,7 +198,7 @@ func (p *program) gateLoad(c *cli.Context) error {
 }
 
 func (p *program) loadOne(loader *gate.Loader, g *gate.Gate, key []byte, r *loadReport) {
-	value, err := p.readAll(r.File, mapvalue.Read)
+	value, err := p.readValue(r.File)
 	if err == nil {
 		err = loader.Publish(key, value)
 	}

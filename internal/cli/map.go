@@ -94,7 +94,7 @@ func (p *program) mapWrap(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	signed, err := p.readAll(args[0], mapvalue.Read)
+	signed, err := p.readValue(args[0])
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func (p *program) writeValue(c *cli.Context, source string, signed []byte, path 
 	var tail []byte
 	var err error
 	if name := c.String("tail"); name != "" {
-		if tail, err = p.readAll(name, mapvalue.Read); err != nil {
+		if tail, err = p.readValue(name); err != nil {
 			return err
 		}
 	}
@@ -135,7 +135,7 @@ func (p *program) mapVerify(c *cli.Context) error {
 		run.items = append(run.items, signfile.Item{Path: path})
 	}
 	return run.judge(1, func(item signfile.Item) (*kernel.Verdict, error) {
-		value, err := p.readAll(item.Path, mapvalue.Read)
+		value, err := p.readValue(item.Path)
 		if err != nil {
 			return nil, err
 		}
@@ -155,7 +155,7 @@ type valueReport struct {
 }
 
 func (p *program) mapInspect(c *cli.Context) error {
-	raw, value, err := p.readValue(c)
+	raw, value, err := p.decodeValue(c)
 	if err != nil {
 		return err
 	}
@@ -178,7 +178,7 @@ func (p *program) mapInspect(c *cli.Context) error {
 }
 
 func (p *program) mapSize(c *cli.Context) error {
-	_, value, err := p.readValue(c)
+	_, value, err := p.decodeValue(c)
 	if err != nil {
 		return err
 	}
@@ -198,7 +198,7 @@ func (p *program) mapExtract(c *cli.Context) error {
 	if len(chosen) > 1 {
 		return usagef("--%s and --%s exclude each other", chosen[0], chosen[1])
 	}
-	raw, err := p.readAll(c.Args().First(), mapvalue.Read)
+	raw, err := p.readValue(c.Args().First())
 	if err != nil {
 		return err
 	}
@@ -218,12 +218,12 @@ func (p *program) mapExtract(c *cli.Context) error {
 	return p.write(output(c.Args().Slice(), 1), part, false)
 }
 
-func (p *program) readValue(c *cli.Context) ([]byte, *mapvalue.Value, error) {
+func (p *program) decodeValue(c *cli.Context) ([]byte, *mapvalue.Value, error) {
 	args, err := operands(c, 1, 1)
 	if err != nil {
 		return nil, nil, err
 	}
-	raw, err := p.readAll(args[0], mapvalue.Read)
+	raw, err := p.readValue(args[0])
 	if err != nil {
 		return nil, nil, err
 	}

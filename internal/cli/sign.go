@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"runtime"
 
@@ -116,13 +115,7 @@ const maxPathList = 256 << 20
 
 // pathList reads paths, one a line or NUL-terminated.
 func (p *program) pathList(from string, nul bool) ([]string, error) {
-	text, err := p.readAll(from, func(r io.Reader) ([]byte, error) {
-		text, err := io.ReadAll(io.LimitReader(r, maxPathList+1))
-		if len(text) > maxPathList {
-			err = fmt.Errorf("more than %d bytes of paths", maxPathList)
-		}
-		return text, err
-	})
+	text, err := p.readAll(from, maxPathList)
 	if err != nil {
 		return nil, err
 	}

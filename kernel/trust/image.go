@@ -14,6 +14,7 @@ import (
 	"github.com/xi2/xz"
 
 	"sign-file/certificate"
+	"sign-file/internal/bounded"
 )
 
 // Limits of what is read as a source of certificates, in bytes. Debian's images have
@@ -154,7 +155,7 @@ func unpack(payload []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return readAtMost(r, maxUnpacked, sizeHint(payload))
+	return bounded.ReadExpected(r, maxUnpacked, sizeHint(payload))
 }
 
 // sizeHint is the unpacked size, which the build leaves behind what it compresses; gzip
@@ -181,17 +182,7 @@ func unpackZstd(payload []byte) ([]byte, error) {
 		return nil, err
 	}
 	defer r.Close()
-	return readAtMost(r, maxUnpacked, 0)
-}
-
-// readAtMost reads all there is, which is expected to be as long as hint.
-func readAtMost(r io.Reader, limit, hint int64) ([]byte, error) {
-	b := bytes.NewBuffer(make([]byte, 0, min(max(hint, 0), limit)+bytes.MinRead))
-	n, err := b.ReadFrom(io.LimitReader(r, limit+1))
-	if err == nil && n > limit {
-		err = fmt.Errorf("more than %d bytes", limit)
-	}
-	return b.Bytes(), err
+	return bounded.ReadExpected(r, maxUnpacked, 0)
 }
 
 // builtinList finds system_certificate_list (certs/system_certificates.S): DER

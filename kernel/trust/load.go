@@ -11,6 +11,7 @@ import (
 
 	"sign-file/certificate"
 	"sign-file/cms"
+	"sign-file/internal/bounded"
 	"sign-file/internal/paths"
 	"sign-file/kernel"
 )
@@ -72,7 +73,7 @@ func (l *loader) loadFile(path string) error {
 	if err != nil {
 		return err
 	}
-	data, err := readAtMost(io.MultiReader(bytes.NewReader(head[:n]), f), limit, info.Size())
+	data, err := bounded.ReadExpected(io.MultiReader(bytes.NewReader(head[:n]), f), limit, info.Size())
 	if err == nil {
 		err = parse(data)
 	}
@@ -94,7 +95,7 @@ func (l *loader) addFile(data []byte) error {
 	if m, err := cms.Parse(data); err == nil && len(m.Signers) > 0 {
 		return ErrMessage
 	}
-	all, err := certificate.ReadAll(data)
+	all, err := certificate.All(data)
 	l.ring.Add(all...)
 	return err
 }
@@ -138,7 +139,7 @@ const maxBlacklist = 16 << 20
 // LoadBlacklist reads entries from a file, one a line. Quotes and commas around
 // them are those of CONFIG_SYSTEM_BLACKLIST_HASH_LIST; # begins a comment.
 func LoadBlacklist(ring *kernel.Ring, path string) error {
-	text, err := readLimited(path, maxBlacklist)
+	text, err := bounded.ReadFile(path, maxBlacklist)
 	if err != nil {
 		return err
 	}
@@ -151,17 +152,4 @@ func LoadBlacklist(ring *kernel.Ring, path string) error {
 		}
 	}
 	return nil
-}
-
-func readLimited(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := readAtMost(f, limit, 0)
-	if err != nil {
-		err = paths.About("read", path, err)
-	}
-	return b, err
 }

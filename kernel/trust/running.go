@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"sign-file/certificate"
+	"sign-file/internal/bounded"
 )
 
 // Running is the source that stands for this machine's keys.
@@ -95,7 +96,7 @@ func (l *loader) loadVariable(m machine, name string, load func([]byte) error) e
 
 // variable reads one; efivarfs puts four bytes of attributes before the value.
 func (m machine) variable(name string) ([]byte, bool) {
-	b, err := readLimited(filepath.Join(m.root, "sys/firmware/efi/efivars", name), certificate.MaxFileSize)
+	b, err := bounded.ReadFile(filepath.Join(m.root, "sys/firmware/efi/efivars", name), certificate.MaxFileSize)
 	if err != nil || len(b) < 4 {
 		return nil, false
 	}

@@ -30,7 +30,7 @@ func publicKey(t *testing.T, name string) crypto.PublicKey {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert, err := certificate.Read(data)
+	cert, err := certificate.First(data)
 	if err != nil {
 		t.Fatal(err)
 	}

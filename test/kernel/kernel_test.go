@@ -108,7 +108,7 @@ func (b *bench) ring(rules *kernel.Kernel, name string, certificates ...[]byte) 
 func addTrusted(t *testing.T, ring *kernel.Ring, certificates ...[]byte) {
 	t.Helper()
 	for _, der := range certificates {
-		c, err := certificate.Read(der)
+		c, err := certificate.First(der)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -130,7 +130,7 @@ func read(t testing.TB, path string) []byte {
 // certificateOf reads a certificate of a test key.
 func certificateOf(t testing.TB, name string) []byte {
 	t.Helper()
-	c, err := certificate.Read(testKey(t, name+".pem"))
+	c, err := certificate.First(testKey(t, name+".pem"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +147,7 @@ func certificates(t testing.TB) [][]byte {
 			t.Fatalf("no certificates %s: %v", pattern, err)
 		}
 		for _, file := range files {
-			if c, err := certificate.Read(read(t, file)); err == nil {
+			if c, err := certificate.First(read(t, file)); err == nil {
 				all = append(all, c.Raw)
 			}
 		}

@@ -33,7 +33,7 @@ func signer(t testing.TB, key, hash string, useKeyID bool) *signfile.Signer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := certificate.Read(testKey(t, key+".x509"))
+	c, err := certificate.First(testKey(t, key+".x509"))
 	if err != nil {
 		t.Fatal(err)
 	}
