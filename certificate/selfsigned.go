@@ -2,7 +2,6 @@ package certificate
 
 import (
 	"crypto"
-	"crypto/ecdsa"
 	"crypto/fips140"
 	"crypto/rand"
 	"crypto/rsa"
@@ -20,7 +19,7 @@ import (
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 
 	"sign-file/digest"
-	"sign-file/internal/fips204"
+	"sign-file/internal/scheme"
 )
 
 // SelfSigned makes a certificate of a key for itself: with the extensions of the
@@ -73,44 +72,17 @@ func signSum(key crypto.Signer, algorithm *digest.Algorithm, sum []byte) ([]byte
 	return key.Sign(rand.Reader, sum, algorithm.Hash())
 }
 
-// rsaWith are the identifiers of RSA with the hashes that CONFIG_MODULE_SIG_HASH
-// can name (RFC 8017, appendix C; NIST CSOR sigAlgs).
-func rsaWith(algorithm *digest.Algorithm) asn1.ObjectIdentifier {
-	switch algorithm {
-	case digest.SHA256:
-		return asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 11}
-	case digest.SHA384:
-		return asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 12}
-	case digest.SHA512:
-		return asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 13}
-	case digest.SHA3_256:
-		return asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 3, 14}
-	case digest.SHA3_384:
-		return asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 3, 15}
-	case digest.SHA3_512:
-		return asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 3, 16}
-	}
-	return nil
-}
-
 // signatureIdentifier is the AlgorithmIdentifier of a certificate's signature.
 func signatureIdentifier(key crypto.PublicKey, algorithm *digest.Algorithm) ([]byte, error) {
-	rsaOID := rsaWith(algorithm)
-	if rsaOID == nil {
-		return nil, fmt.Errorf("no certificates are made with %v (use sha256, sha384, sha512, or sha3-256 and longer)", algorithm)
+	oid, null, ok := scheme.CertificateSignature(key, algorithm)
+	if !ok {
+		return nil, fmt.Errorf("no certificates are made with %v and a key of type %s (use sha256, sha384, sha512, or sha3-256 and longer)", algorithm, KeyName(key))
 	}
 	var b cryptobyte.Builder
 	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) { // AlgorithmIdentifier ::= SEQUENCE {
-		switch key := key.(type) {
-		case *rsa.PublicKey:
-			b.AddASN1ObjectIdentifier(rsaOID) // algorithm OBJECT IDENTIFIER,
-			b.AddASN1NULL()                   // parameters NULL } for RSA (RFC 4055, section 5),
-		case *ecdsa.PublicKey:
-			b.AddASN1ObjectIdentifier(algorithm.ECDSA()) // none for ECDSA (RFC 5758, section 3.2)
-		case *mldsa.PublicKey:
-			b.AddASN1ObjectIdentifier(fips204.OID(key.Parameters())) // nor for ML-DSA (RFC 9881, section 2)
-		default:
-			b.SetError(fmt.Errorf("%s keys do not sign certificates", KeyName(key)))
+		b.AddASN1ObjectIdentifier(oid) // algorithm OBJECT IDENTIFIER,
+		if null {
+			b.AddASN1NULL() // parameters NULL }
 		}
 	})
 	return b.Bytes()

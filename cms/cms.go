@@ -13,11 +13,10 @@ import (
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// Object identifiers of RFC 5652, RFC 8017 and RFC 5652 section 11.
+// Object identifiers of RFC 5652, sections 4, 5.1 and 11.
 var (
 	oidSignedData    = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 2}
 	OIDData          = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 1}
-	OIDRSA           = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 1}
 	oidContentType   = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 3}
 	oidMessageDigest = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 4}
 )

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"sign-file/cms"
+	"sign-file/internal/scheme"
 	"sign-file/kernel"
 )
 
@@ -116,7 +117,7 @@ func FuzzMessage(f *testing.F) {
 // not look into, and the kernel decodes later: certificates and ECDSA signatures.
 func hasInnerASN1(message *cms.SignedData) bool {
 	return message.Certificates != nil || slices.ContainsFunc(message.Signers, func(s cms.Signer) bool {
-		return !s.Algorithm.OID.Equal(cms.OIDRSA)
+		return !s.Algorithm.OID.Equal(scheme.OIDRSA())
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"sign-file/cms"
+	"sign-file/internal/scheme"
 	"sign-file/kernel"
 	"sign-file/kernel/trust"
 )
@@ -77,7 +78,7 @@ func TestMLDSARefused(t *testing.T) {
 		{"damaged attributes", "mldsa65-sha512-attributes", "mldsa65", func(s *cms.Signer) { s.SignedAttributes[len(s.SignedAttributes)-1] ^= 1 }, syscall.EKEYREJECTED},
 		{"another key", "mldsa65-sha512", "mldsa44", func(*cms.Signer) {}, syscall.ENOKEY},
 		{"another size named", "mldsa65-sha512", "mldsa65", func(s *cms.Signer) { s.Algorithm.OID[8] = 17 }, syscall.EKEYREJECTED},
-		{"RSA named", "mldsa65-sha512", "mldsa65", func(s *cms.Signer) { s.Algorithm.OID = cms.OIDRSA }, syscall.EKEYREJECTED},
+		{"RSA named", "mldsa65-sha512", "mldsa65", func(s *cms.Signer) { s.Algorithm.OID = scheme.OIDRSA() }, syscall.EKEYREJECTED},
 		{"SLH-DSA", "mldsa65-sha512", "mldsa65", func(s *cms.Signer) { s.Algorithm.OID[8] = 20 }, syscall.ENOPKG},
 	} {
 		t.Run(test.name, func(t *testing.T) {

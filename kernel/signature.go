@@ -14,6 +14,7 @@ import (
 	"filippo.io/mldsa"
 
 	"sign-file/internal/fips204"
+	"sign-file/internal/scheme"
 	"sign-file/kernel/internal/ber"
 )
 
@@ -295,14 +296,4 @@ func (k *Kernel) verifyMLDSA(key *publicKey, s *signature) error {
 }
 
 // curveOf returns nil for P-192, which crypto/elliptic lacks.
-func curveOf(oid string) elliptic.Curve {
-	switch oid {
-	case oidP256:
-		return elliptic.P256()
-	case oidP384:
-		return elliptic.P384()
-	case oidP521:
-		return elliptic.P521()
-	}
-	return nil
-}
+func curveOf(oid string) elliptic.Curve { return scheme.CurveByOID(objectIdentifier(oid)) }

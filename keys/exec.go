@@ -14,7 +14,7 @@ import (
 	"filippo.io/mldsa/mldsacrypto"
 
 	"sign-file/internal/bounded"
-	"sign-file/keys/internal/request"
+	"sign-file/internal/scheme"
 )
 
 // commandTimeout is how long a signing command may take: long enough for somebody to
@@ -94,13 +94,13 @@ func (k *commandKey) SignContext(ctx context.Context, _ io.Reader, digest []byte
 
 // commandLine is what the command is told of what it shall sign.
 func commandLine(toSign []byte, opts crypto.SignerOpts) (string, error) {
-	if err := request.Check(opts); err != nil {
+	if err := scheme.CheckRequest(opts); err != nil {
 		return "", err
 	}
 	if opts.HashFunc() == mldsacrypto.MLDSAMu {
 		return fmt.Sprintf("mu %x\n", toSign), nil
 	}
-	algorithm, sum, err := request.Read(toSign, opts)
+	algorithm, sum, err := scheme.ReadRequest(toSign, opts)
 	if err != nil {
 		return "", err
 	}

@@ -13,8 +13,8 @@ import (
 
 	"sign-file/internal/bounded"
 	"sign-file/internal/p384"
+	"sign-file/internal/scheme"
 	"sign-file/keys/internal/pkcs8"
-	"sign-file/keys/internal/request"
 	"sign-file/keys/token"
 )
 
@@ -113,7 +113,7 @@ func (k rsaKey) Public() crypto.PublicKey { return k.private.Public() }
 // for RIPEMD-160 than OpenSSL, and none for SM3. FIPS 140-only mode can't say of a bare
 // DigestInfo whether it is allowed, and panics; there the hash is named.
 func (k rsaKey) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	algorithm, sum, err := request.Read(digest, opts)
+	algorithm, sum, err := scheme.ReadRequest(digest, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +134,7 @@ type ecdsaKey struct{ private *ecdsa.PrivateKey }
 func (k ecdsaKey) Public() crypto.PublicKey { return k.private.Public() }
 
 func (k ecdsaKey) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	sum, err := request.Sum(digest, opts)
+	sum, err := scheme.ReadSum(digest, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +160,7 @@ func (k *p384Key) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]by
 		}
 		return ecdsaKey{std}.Sign(nil, digest, opts)
 	}
-	sum, err := request.Sum(digest, opts)
+	sum, err := scheme.ReadSum(digest, opts)
 	if err != nil {
 		return nil, err
 	}

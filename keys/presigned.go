@@ -8,7 +8,7 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 
-	"sign-file/keys/internal/request"
+	"sign-file/internal/scheme"
 )
 
 // Presigned returns a key that has signed already: whatever it is asked to sign,
@@ -18,7 +18,7 @@ import (
 func Presigned(public crypto.PublicKey, signature []byte) Key {
 	if key, ok := public.(*ecdsa.PublicKey); ok {
 		if size := (key.Curve.Params().N.BitLen() + 7) / 8; len(signature) == 2*size && !isSequence(signature) {
-			if der, err := request.EncodeECDSA(signature); err == nil {
+			if der, err := scheme.EncodeECDSA(signature); err == nil {
 				signature = der
 			}
 		}

@@ -19,7 +19,7 @@ import (
 	"sign-file/certificate"
 	"sign-file/cms"
 	"sign-file/digest"
-	"sign-file/internal/fips204"
+	"sign-file/internal/scheme"
 )
 
 // Options say how to sign.
@@ -117,20 +117,17 @@ func digestIdentifier(a *digest.Algorithm) cms.AlgorithmIdentifier {
 
 // signatureIdentifier is the signatureAlgorithm of a SignerInfo.
 func signatureIdentifier(public crypto.PublicKey, algorithm *digest.Algorithm) (cms.AlgorithmIdentifier, error) {
-	switch key := public.(type) {
-	case *rsa.PublicKey:
-		// RFC 3370, section 3.2, whatever the hash: sha256WithRSAEncryption
-		// and its like are refused by the kernel.
-		return cms.WithNull(cms.OIDRSA), nil
-	case *ecdsa.PublicKey:
-		if algorithm.ECDSA() == nil {
-			return cms.AlgorithmIdentifier{}, fmt.Errorf("%v can't be used with an ECDSA key (use sha256, sha384 or sha512)", algorithm)
-		}
-		return cms.AlgorithmIdentifier{OID: algorithm.ECDSA()}, nil
-	case *mldsa.PublicKey:
-		return cms.AlgorithmIdentifier{OID: fips204.OID(key.Parameters())}, nil
+	oid, null, ok := scheme.Signature(public, algorithm)
+	_, isECDSA := public.(*ecdsa.PublicKey)
+	switch {
+	case !ok && isECDSA:
+		return cms.AlgorithmIdentifier{}, fmt.Errorf("%v can't be used with an ECDSA key (use sha256, sha384 or sha512)", algorithm)
+	case !ok:
+		return cms.AlgorithmIdentifier{}, fmt.Errorf("%s keys do not sign modules", certificate.KeyName(public))
+	case null:
+		return cms.WithNull(oid), nil
 	}
-	return cms.AlgorithmIdentifier{}, fmt.Errorf("%s keys do not sign modules", certificate.KeyName(public))
+	return cms.AlgorithmIdentifier{OID: oid}, nil
 }
 
 // newHash returns the hash that content goes through on its way to Message.

@@ -11,6 +11,7 @@ import (
 	"sign-file/cms"
 	"sign-file/digest"
 	"sign-file/internal/fips204"
+	"sign-file/internal/scheme"
 	"sign-file/kernel"
 	modsig "sign-file/module_signature"
 )
@@ -42,7 +43,7 @@ func reportSigner(s cms.Signer) signerReport {
 		r.Hash = a.Name()
 	}
 	switch {
-	case s.Algorithm.OID.Equal(cms.OIDRSA):
+	case s.Algorithm.OID.Equal(scheme.OIDRSA()):
 		r.Algorithm = fmt.Sprintf("RSA-%d", 8*len(s.Signature))
 	case digest.ByECDSAOID(s.Algorithm.OID) != nil:
 		r.Algorithm = "ECDSA"

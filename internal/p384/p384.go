@@ -13,12 +13,11 @@ import (
 	"crypto/elliptic"
 	"errors"
 	"io"
-	"math/big"
 
 	"filippo.io/bigmod"
 	"filippo.io/nistec"
-	"golang.org/x/crypto/cryptobyte"
-	"golang.org/x/crypto/cryptobyte/asn1"
+
+	"sign-file/internal/scheme"
 )
 
 // size is the length of a scalar and of a coordinate in bytes.
@@ -84,7 +83,7 @@ func (k *PrivateKey) Sign(random io.Reader, digest []byte, opts crypto.SignerOpt
 			return nil, err
 		}
 		if s != nil {
-			return encode(r.Bytes(n), s.Bytes(n))
+			return scheme.EncodeECDSA(append(r.Bytes(n), s.Bytes(n)...))
 		}
 	}
 }
@@ -136,13 +135,4 @@ func fromDigest(digest []byte, n *bigmod.Modulus) *bigmod.Nat {
 		panic(err) // it has as many bits as n
 	}
 	return e
-}
-
-func encode(r, s []byte) ([]byte, error) {
-	var b cryptobyte.Builder
-	b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) { // Ecdsa-Sig-Value (RFC 3279, section 2.2.3)
-		b.AddASN1BigInt(new(big.Int).SetBytes(r))
-		b.AddASN1BigInt(new(big.Int).SetBytes(s))
-	})
-	return b.Bytes()
 }

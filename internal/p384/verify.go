@@ -5,8 +5,8 @@ import (
 	"math/big"
 
 	"filippo.io/nistec"
-	"golang.org/x/crypto/cryptobyte"
-	"golang.org/x/crypto/cryptobyte/asn1"
+
+	"sign-file/internal/scheme"
 )
 
 // Verify checks a signature in DER over a digest. All of it is public, so math/big may
@@ -40,13 +40,9 @@ func Verify(public *ecdsa.PublicKey, digest, signature []byte) bool {
 
 // decode reads r and s, each between 1 and n-1.
 func decode(signature []byte) (r, s *big.Int, ok bool) {
-	r, s = new(big.Int), new(big.Int)
+	r, s, ok = scheme.DecodeECDSA(signature)
 	n := new(big.Int).SetBytes([]byte(order))
-	input, inner := cryptobyte.String(signature), cryptobyte.String(nil)
-	ok = input.ReadASN1(&inner, asn1.SEQUENCE) && input.Empty() &&
-		inner.ReadASN1Integer(r) && inner.ReadASN1Integer(s) && inner.Empty() &&
-		r.Sign() > 0 && r.Cmp(n) < 0 && s.Sign() > 0 && s.Cmp(n) < 0
-	return r, s, ok
+	return r, s, ok && r.Sign() > 0 && r.Cmp(n) < 0 && s.Sign() > 0 && s.Cmp(n) < 0
 }
 
 // combine returns a G + b Q, two bits of both scalars at a time (Shamir's trick).

@@ -15,6 +15,7 @@ import (
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 
 	"sign-file/certificate"
+	"sign-file/internal/scheme"
 )
 
 // publicKey looks for the public half of a private key: in the key itself, in a
@@ -88,15 +89,5 @@ func namedCurve(params []byte) elliptic.Curve {
 	if !input.ReadASN1ObjectIdentifier(&oid) {
 		return nil
 	}
-	switch oid.String() {
-	case "1.2.840.10045.3.1.7":
-		return elliptic.P256()
-	case "1.3.132.0.33":
-		return elliptic.P224()
-	case "1.3.132.0.34":
-		return elliptic.P384()
-	case "1.3.132.0.35":
-		return elliptic.P521()
-	}
-	return nil
+	return scheme.CurveByOID(oid)
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/miekg/pkcs11"
 
-	"sign-file/keys/internal/request"
+	"sign-file/internal/scheme"
 )
 
 // tokenKey is a private key on a PKCS#11 token. It may be used by several
@@ -180,7 +180,7 @@ func (k *tokenKey) SignContext(ctx context.Context, _ io.Reader, digest []byte, 
 	}
 	k.sessions.put(s)
 	if k.mechanism == pkcs11.CKM_ECDSA {
-		if signature, err = request.EncodeECDSA(signature); err != nil {
+		if signature, err = scheme.EncodeECDSA(signature); err != nil {
 			return nil, fmt.Errorf("%v: C_Sign: %w", k.token, err)
 		}
 	}
@@ -192,13 +192,13 @@ func (k *tokenKey) SignContext(ctx context.Context, _ io.Reader, digest []byte, 
 // section 6.4.1): not every token takes them by itself.
 func (k *tokenKey) toSign(digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	if k.mechanism == pkcs11.CKM_RSA_PKCS {
-		algorithm, sum, err := request.Read(digest, opts)
+		algorithm, sum, err := scheme.ReadRequest(digest, opts)
 		if err != nil {
 			return nil, err
 		}
 		return algorithm.DigestInfo(sum), nil
 	}
-	sum, err := request.Sum(digest, opts)
+	sum, err := scheme.ReadSum(digest, opts)
 	if err == nil && k.orderSize > 0 {
 		sum = sum[:min(len(sum), k.orderSize)]
 	}

@@ -16,7 +16,7 @@ import (
 	"testing"
 
 	"sign-file/digest"
-	"sign-file/keys/internal/request"
+	"sign-file/internal/scheme"
 	"sign-file/test/testenv"
 )
 
@@ -101,7 +101,7 @@ func (j *Judge) CheckSigner(key crypto.Signer, public crypto.PublicKey) {
 			j.Errorf("%s: signs %x", name, signature)
 		}
 	}
-	if _, err := key.Sign(nil, sum[:], &rsa.PSSOptions{Hash: crypto.SHA256}); !errors.Is(err, request.ErrPSS) {
+	if _, err := key.Sign(nil, sum[:], &rsa.PSSOptions{Hash: crypto.SHA256}); !errors.Is(err, scheme.ErrPSS) {
 		j.Errorf("RSA-PSS: %v", err)
 	}
 	if signature, err := key.Sign(nil, sum[:], crypto.Hash(0)); isRSA && err == nil {

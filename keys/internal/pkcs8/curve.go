@@ -7,18 +7,9 @@ import (
 
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
+
+	"sign-file/internal/scheme"
 )
-
-// oidECPublicKey is id-ecPublicKey of RFC 5480.
-var oidECPublicKey = asn1.ObjectIdentifier{1, 2, 840, 10045, 2, 1}
-
-// goCurves are the curves that crypto/ecdsa has (RFC 5480, section 2.1.1.1).
-var goCurves = map[string]bool{
-	"1.2.840.10045.3.1.7": true, // P-256
-	"1.3.132.0.33":        true, // P-224
-	"1.3.132.0.34":        true, // P-384
-	"1.3.132.0.35":        true, // P-521
-}
 
 // curveNames are OpenSSL's names of curves that people try.
 var curveNames = map[string]string{
@@ -48,7 +39,7 @@ func checkCurve(parameters cryptobyte.String) error {
 		return &CurveError{Explicit: true}
 	}
 	var oid asn1.ObjectIdentifier
-	if !parameters.ReadASN1ObjectIdentifier(&oid) || goCurves[oid.String()] {
+	if !parameters.ReadASN1ObjectIdentifier(&oid) || scheme.CurveByOID(oid) != nil {
 		return nil
 	}
 	if name := curveNames[oid.String()]; name != "" {

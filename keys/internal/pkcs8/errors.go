@@ -73,15 +73,15 @@ func (e *EncryptionError) Error() string {
 	return "the key is encrypted with " + e.Scheme + ", which is not supported"
 }
 
-// scheme is how an encryption that is not supported is called.
-type scheme struct {
+// unsupportedScheme is how an encryption that is not supported is called.
+type unsupportedScheme struct {
 	name   string
 	legacy bool
 }
 
 // schemes are encryptions, key derivations and ciphers that OpenSSL 3 knows: RFC 8018,
 // appendices A.3 and B.2, RFC 7292, appendix C, and the registries of their makers.
-var schemes = map[string]scheme{
+var schemes = map[string]unsupportedScheme{
 	"1.2.840.113549.1.5.1":  {"PBE-MD2-DES", true},
 	"1.2.840.113549.1.5.3":  {"PBE-MD5-DES", true},
 	"1.2.840.113549.1.5.4":  {"PBE-MD2-RC2-64", true},
@@ -122,7 +122,7 @@ var schemes = map[string]scheme{
 // legacyCiphers begin the names in DEK-Info (RFC 1421) of OpenSSL's legacy provider.
 var legacyCiphers = []string{"SEED-", "RC2-", "DES-CBC", "DES-CFB", "DES-OFB", "BF-", "CAST5-", "IDEA-"}
 
-// unsupported is the error for a scheme that is known by its object identifier.
+// unsupported is the error for an encryption that is known by its object identifier.
 func unsupported(oid fmt.Stringer) error {
 	if s, ok := schemes[oid.String()]; ok {
 		return &EncryptionError{Scheme: s.name, Legacy: s.legacy}

@@ -10,10 +10,8 @@ import (
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 
 	"sign-file/internal/p384"
+	"sign-file/internal/scheme"
 )
-
-// oidP384 is secp384r1 (RFC 5480, section 2.1.1.1).
-var oidP384 = asn1.ObjectIdentifier{1, 3, 132, 0, 34}
 
 // parseP384 reads an ECPrivateKey (RFC 5915) on P-384 without computing anything:
 // crypto/x509 derives the public key anew, and builds a table for that which takes longer
@@ -36,7 +34,7 @@ func parseP384(der []byte, curve asn1.ObjectIdentifier) (key *p384.PrivateKey, o
 		return nil, false
 	}
 	var point []byte
-	if !curve.Equal(oidP384) || fips140.Enabled() || !bits.ReadASN1BitStringAsBytes(&point) {
+	if scheme.CurveByOID(curve) != elliptic.P384() || fips140.Enabled() || !bits.ReadASN1BitStringAsBytes(&point) {
 		return nil, false
 	}
 	public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P384(), point)

@@ -20,6 +20,7 @@ import (
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 
 	"sign-file/internal/fips204"
+	"sign-file/internal/scheme"
 )
 
 // Parse reads the first private key of a PEM file, whatever text, certificates and
@@ -136,14 +137,14 @@ func parsePrivateKeyInfo(der []byte) (crypto.Signer, error) {
 	if set, ok := fips204.ByOID(oid); ok {
 		return parseMLDSA(der, set)
 	}
-	if oid.Equal(oidECPublicKey) {
+	if oid.Equal(scheme.OIDECPublicKey()) {
 		if key, ok := parsePKCS8P384(der, parameters); ok {
 			return key, nil
 		}
 	}
 	key, err := x509.ParsePKCS8PrivateKey(der)
 	if err != nil {
-		if curve := checkCurve(parameters); oid.Equal(oidECPublicKey) && curve != nil {
+		if curve := checkCurve(parameters); oid.Equal(scheme.OIDECPublicKey()) && curve != nil {
 			return nil, curve
 		}
 		return nil, malformed(err)

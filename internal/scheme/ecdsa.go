@@ -1,4 +1,4 @@
-package request
+package scheme
 
 import (
 	"fmt"
@@ -20,4 +20,14 @@ func EncodeECDSA(raw []byte) ([]byte, error) {
 		b.AddASN1BigInt(new(big.Int).SetBytes(raw[len(raw)/2:])) // s INTEGER }
 	})
 	return b.Bytes()
+}
+
+// DecodeECDSA reverses EncodeECDSA. ok is false for what is not strict DER. The numbers
+// are not held against a curve.
+func DecodeECDSA(der []byte) (r, s *big.Int, ok bool) {
+	r, s = new(big.Int), new(big.Int)
+	input, inner := cryptobyte.String(der), cryptobyte.String(nil)
+	ok = input.ReadASN1(&inner, cbasn1.SEQUENCE) && input.Empty() &&
+		inner.ReadASN1Integer(r) && inner.ReadASN1Integer(s) && inner.Empty()
+	return r, s, ok
 }
