@@ -65,7 +65,7 @@ func onBPF(dir string) bool {
 		dir = filepath.Dir(dir)
 		err = unix.Statfs(dir, &fs)
 	}
-	return err == nil && fs.Type == unix.BPF_FS_MAGIC
+	return err == nil && uint32(fs.Type) == unix.BPF_FS_MAGIC // the field has 32 bits on some machines
 }
 
 // privileged tells whether the process may load the programs: CAP_SYS_ADMIN, or

@@ -11,10 +11,32 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// opensSecondFace tells whether the first argument is one that the kernel's
-// sign-file could do nothing with: a subcommand is no hash algorithm.
+// command is one line of the table that the first word, --help and completions go by.
+type command struct {
+	name string
+	make func(*program) *cli.Command
+}
+
+// commands is the table. None of these words is a hash algorithm, so that the kernel's
+// sign-file could do nothing with them as its first operand.
+func commands() []command {
+	return []command{
+		{"sign", (*program).signCommand},
+		{"map", (*program).mapCommand},
+		{"verify", (*program).verifyCommand},
+		{"inspect", (*program).inspectCommand},
+		{"strip", (*program).stripCommand},
+		{"extract", (*program).extractCommand},
+		{"digest", (*program).digestCommand},
+		{"attach", (*program).attachCommand},
+		{"keygen", (*program).keygenCommand},
+	}
+}
+
+// opensSecondFace tells whether the first argument is a subcommand.
 func opensSecondFace(first string) bool {
-	return slices.Contains([]string{"sign", "map", "verify", "inspect", "strip", "extract", "digest", "attach", "keygen", "help", "--help", "--version"}, first)
+	return slices.Contains([]string{"help", "--help", "--version"}, first) ||
+		slices.ContainsFunc(commands(), func(c command) bool { return c.name == first })
 }
 
 // errUsage marks an error of the command line itself: exit code 2.
@@ -56,28 +78,19 @@ func (p *program) app() *cli.App {
 		UsageText: "sign-file [-dpk] <hash algo> <key> <x509> <module> [<dest>]\n" +
 			"sign-file -s <raw sig> <hash algo> <x509> <module> [<dest>]\n" +
 			"sign-file <command> [flags] <operands>",
-		Version:   version(),
-		Writer:    p.answers(),
-		ErrWriter: p.err,
-		Commands: []*cli.Command{
-			p.signCommand(),
-			p.mapCommand(),
-			p.verifyCommand(),
-			p.inspectCommand(),
-			p.stripCommand(),
-			p.extractCommand(),
-			p.digestCommand(),
-			p.attachCommand(),
-			p.keygenCommand(),
-		},
+		Version:                   version(),
+		Writer:                    p.answers(),
+		ErrWriter:                 p.err,
 		HideHelpCommand:           true,
 		DisableSliceFlagSeparator: true, // a comma may stand in a file's name
 		ExitErrHandler:            func(*cli.Context, error) {},
 		Action:                    noSuchCommand,
 		OnUsageError:              onUsageError,
 	}
-	for _, c := range app.Commands {
-		finishCommand(c)
+	for _, c := range commands() {
+		made := c.make(p)
+		finishCommand(made)
+		app.Commands = append(app.Commands, made)
 	}
 	return app
 }

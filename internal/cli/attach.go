@@ -1,178 +1,19 @@
 package cli
 
 import (
-	"bytes"
-	"context"
-	"crypto"
-	"encoding/hex"
-	"errors"
-	"io"
-
-	"filippo.io/mldsa"
 	"github.com/urfave/cli/v2"
 
-	"sign-file/digest"
-	"sign-file/keys"
-	"sign-file/mapvalue"
 	"sign-file/signfile"
 )
-
-func (p *program) digestCommand() *cli.Command {
-	return &cli.Command{
-		Name:      "digest",
-		Usage:     "write what a remote signer must sign",
-		ArgsUsage: "<hash algo> <file>",
-		Description: "raw is the digest, for ECDSA and for services that build the RSA block themselves;\n" +
-			"digestinfo is what an RSA PKCS#1 v1.5 signature covers, for those that do not.\n" +
-			"For an ML-DSA key name its certificate: raw is mu then, which depends on the key.",
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "format", Value: formatRaw, Usage: "`raw`, digestinfo, hex or json"},
-			&cli.StringFlag{Name: "cert", Usage: "`FILE` with the certificate of the key that is to sign"},
-			signedAttributesFlag,
-		},
-		Action: p.digest,
-	}
-}
-
-// digestReport is what digest --format json prints.
-type digestReport struct {
-	fileField
-	Hash       string `json:"hash"`
-	Digest     string `json:"digest,omitempty"`     // hex
-	DigestInfo string `json:"digestinfo,omitempty"` // hex, DER
-	Mu         string `json:"mu,omitempty"`         // hex, in place of both for ML-DSA
-}
-
-func (p *program) digest(c *cli.Context) error {
-	args, err := operands(c, 2, 2)
-	if err != nil {
-		return err
-	}
-	algorithm, err := digest.Lookup(args[0])
-	if err != nil {
-		return err
-	}
-	sum, isMu, err := p.toSign(c, algorithm, args[1])
-	if err != nil {
-		return err
-	}
-	switch how := c.String("format"); {
-	case how == formatRaw:
-		return p.write("-", sum, false)
-	case how == formatHex:
-		return p.printf("%x\n", sum)
-	case how == "json" && isMu:
-		return p.writeJSON(digestReport{fileField: fileNamed(args[1]), Hash: algorithm.Name(), Mu: hex.EncodeToString(sum)})
-	case how == "json":
-		return p.writeJSON(digestReport{
-			fileField: fileNamed(args[1]), Hash: algorithm.Name(), Digest: hex.EncodeToString(sum),
-			DigestInfo: hex.EncodeToString(algorithm.DigestInfo(sum)),
-		})
-	case how == "digestinfo" && isMu:
-		return usagef("--format digestinfo: is for RSA keys, and the certificate's is ML-DSA")
-	case how == "digestinfo":
-		return p.write("-", algorithm.DigestInfo(sum), false)
-	default:
-		return usagef("--format %s: want raw, digestinfo, hex or json", how)
-	}
-}
-
-// toSign reads a file, or standard input for "-", and returns what the key is to
-// sign: the digest, or mu if the certificate has an ML-DSA key.
-func (p *program) toSign(c *cli.Context, algorithm *digest.Algorithm, path string) (sum []byte, isMu bool, err error) {
-	cert := c.String("cert")
-	if cert == "" {
-		if c.Bool("signed-attributes") {
-			return nil, false, usagef("--signed-attributes wants --cert")
-		}
-		sum, err = p.readModule(path, func(r io.Reader) ([]byte, error) {
-			h := algorithm.New()
-			_, err := io.Copy(h, r)
-			return h.Sum(nil), err
-		})
-		return sum, false, err
-	}
-	signer, public, err := p.signerLater(c, nil, algorithm.Name())
-	if err != nil {
-		return nil, false, err
-	}
-	sum, err = p.readModule(path, func(r io.Reader) ([]byte, error) {
-		return signer.Digest(c.Context, r)
-	})
-	_, isMu = public.(*mldsa.PublicKey)
-	return sum, isMu, err
-}
-
-// readModule reads a module's content, or standard input for "-".
-func (p *program) readModule(path string, read func(io.Reader) ([]byte, error)) ([]byte, error) {
-	if path == "-" {
-		in, err := p.input()
-		if err != nil {
-			return nil, about("standard input", err)
-		}
-		sum, err := read(in)
-		return sum, about("standard input", err)
-	}
-	module, err := signfile.OpenModule(path)
-	if err != nil {
-		return nil, err
-	}
-	defer module.Close()
-	sum, err := read(io.NewSectionReader(module, 0, module.Size()))
-	if err == nil {
-		err = module.Check()
-	}
-	return sum, about(path, err)
-}
-
-// signerLater makes a signer of --cert and a signature value, which may be yet to
-// come.
-func (p *program) signerLater(c *cli.Context, value []byte, hash string) (*signfile.Signer, crypto.PublicKey, error) {
-	file := c.String("cert")
-	cert, err := readCertificate(c.Context, p.askPIN(), file)
-	if err != nil {
-		return nil, nil, err
-	}
-	public, err := cert.PublicKey()
-	if err != nil {
-		return nil, nil, about(keys.Name(file), err)
-	}
-	signer, err := newSigner(keys.Presigned(public, value), hash, file, cert, wantedMessage(c))
-	return signer, public, err
-}
-
-// attachFlags name the parts of a signature that was made elsewhere.
-var attachFlags = append([]cli.Flag{
-	&cli.StringFlag{Name: "signature", Required: true, Usage: "`FILE` with the bare signature value: RSA, ML-DSA, or ECDSA in DER or as r and s"},
-	&cli.StringFlag{Name: "cert", Required: true, Usage: "`FILE` with the signer's certificate"},
-	&cli.StringFlag{Name: "hash", Required: true, Usage: "hash `ALGORITHM` that was signed with"},
-}, messageFlags...)
 
 func (p *program) attachCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "attach",
 		Usage:     "sign a module with a signature value that was made elsewhere",
 		ArgsUsage: "<module> [<dest>]",
-		Flags:     attachFlags,
+		Flags:     attachFlags(),
 		Action:    p.attach,
 	}
-}
-
-// maxSignature bounds a signature value, in bytes: more than RSA-16384 or ML-DSA-87.
-const maxSignature = 16 << 10
-
-// presigned makes a signer of --signature, --cert and --hash.
-func (p *program) presigned(c *cli.Context) (*signfile.Signer, error) {
-	file := c.String("signature")
-	value, err := p.readAll(file, maxSignature)
-	if err != nil {
-		return nil, err
-	}
-	if len(value) == 0 {
-		return nil, about(file, errors.New("not a bare signature value: it is empty"))
-	}
-	signer, _, err := p.signerLater(c, value, c.String("hash"))
-	return signer, err
 }
 
 func (p *program) attach(c *cli.Context) error {
@@ -192,38 +33,4 @@ func (p *program) attach(c *cli.Context) error {
 		out.Dest = args[1]
 	}
 	return about(args[0], signer.SignFile(c.Context, args[0], out))
-}
-
-func (p *program) mapAttach(c *cli.Context) error {
-	args, err := operands(c, 1, 2)
-	if err != nil {
-		return err
-	}
-	signer, err := p.presigned(c)
-	if err != nil {
-		return err
-	}
-	return p.signValue(c, signer, args[0], output(args, 1))
-}
-
-// signValue signs data and writes it as a map value.
-func (p *program) signValue(c *cli.Context, signer *signfile.Signer, source, path string) error {
-	data, err := p.readValue(source)
-	if err != nil {
-		return err
-	}
-	signed, err := signData(c.Context, signer, data)
-	if err != nil {
-		return about(source, err)
-	}
-	return p.writeValue(c, source, signed, path)
-}
-
-func signData(ctx context.Context, signer *signfile.Signer, data []byte) ([]byte, error) {
-	if len(data) == 0 {
-		return nil, mapvalue.ErrEmptyData
-	}
-	var signed bytes.Buffer
-	err := signer.Sign(ctx, &signed, bytes.NewReader(data))
-	return signed.Bytes(), err
 }

@@ -7,9 +7,6 @@ import (
 	"io"
 	"os"
 
-	"sign-file/certificate"
-	"sign-file/digest"
-	"sign-file/internal/bounded"
 	"sign-file/keys"
 	modsig "sign-file/module_signature"
 	"sign-file/signfile"
@@ -87,63 +84,6 @@ func (c *classic) sign(ctx context.Context, options map[byte]bool) error {
 		return errNoDest
 	}
 	return signer.SignModule(ctx, module, signfile.Output{Dest: c.dest, Message: options['p']})
-}
-
-// messageForm is what can be chosen of a PKCS#7 message beside its hash.
-type messageForm struct{ useKeyID, signedAttributes bool }
-
-// openSigner opens key and certificate and looks up the hash, in the order in
-// which sign-file reports what is wrong with them.
-func openSigner(ctx context.Context, pin keys.PINFunc, hash, key, certificateFile string, form messageForm) (*signfile.Signer, func() error, error) {
-	private, err := keys.Open(ctx, key, pin)
-	if err != nil {
-		return nil, nil, keyAdvice(err)
-	}
-	cert, err := readCertificate(ctx, pin, certificateFile)
-	var signer *signfile.Signer
-	if err == nil {
-		signer, err = newSigner(private, hash, certificateFile, cert, form)
-	}
-	if err != nil {
-		private.Close()
-		return nil, nil, err
-	}
-	return signer, private.Close, nil
-}
-
-func newSigner(key keys.Key, hash, certificateFile string, cert *certificate.Certificate, form messageForm) (*signfile.Signer, error) {
-	algorithm, err := digest.Lookup(hash)
-	if err != nil {
-		return nil, err
-	}
-	signer, err := signfile.NewSigner(signfile.Options{
-		Key: key, Certificate: cert, Digest: algorithm,
-		UseKeyID: form.useKeyID, SignedAttributes: form.signedAttributes,
-	})
-	return signer, about(keys.Name(certificateFile), err)
-}
-
-// readCertificate reads a certificate from a file, as sign-file does, or from a
-// token, as it does not.
-func readCertificate(ctx context.Context, pin keys.PINFunc, path string) (*certificate.Certificate, error) {
-	if keys.IsTokenURI(path) {
-		return certificateOnToken(ctx, pin, path)
-	}
-	data, err := bounded.ReadFile(path, certificate.MaxFileSize)
-	if err != nil {
-		return nil, err
-	}
-	cert, err := certificate.First(data)
-	return cert, about(path, err)
-}
-
-func certificateOnToken(ctx context.Context, pin keys.PINFunc, reference string) (*certificate.Certificate, error) {
-	der, err := keys.OpenCertificate(ctx, reference, pin)
-	if err != nil {
-		return nil, about(keys.Name(reference), err)
-	}
-	cert, err := certificate.Parse(der)
-	return cert, about(keys.Name(reference), err)
 }
 
 // attach is -s: hash and certificate operands are not looked at.

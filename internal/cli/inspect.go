@@ -17,7 +17,7 @@ func (p *program) inspectCommand() *cli.Command {
 		Name:      "inspect",
 		Usage:     "show the signatures of modules, outermost first, without verifying them",
 		ArgsUsage: "<module>...",
-		Flags:     []cli.Flag{jsonFlag},
+		Flags:     []cli.Flag{jsonFlag()},
 		Action:    p.inspect,
 	}
 }

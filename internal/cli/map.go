@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"io"
 	"slices"
 
@@ -28,7 +29,7 @@ func (p *program) mapCommand() *cli.Command {
 			{
 				Name: "sign", Usage: "sign data and make a map value of it",
 				ArgsUsage: "<hash algo> <key> <x509> <data> [<value>]",
-				Flags:     slices.Concat(messageFlags, valueFlags),
+				Flags:     slices.Concat(messageFlags(), valueFlags),
 				Action:    p.mapSign,
 			},
 			{
@@ -40,19 +41,19 @@ func (p *program) mapCommand() *cli.Command {
 			{
 				Name: "attach", Usage: "make a map value of data and a signature value that was made elsewhere",
 				ArgsUsage: "<data> [<value>]",
-				Flags:     slices.Concat(attachFlags, valueFlags),
+				Flags:     slices.Concat(attachFlags(), valueFlags),
 				Action:    p.mapAttach,
 			},
 			{
 				Name: "verify", Usage: "check a map value as bpf_map_verify_value_sig does",
 				ArgsUsage: "<value>...",
-				Flags:     judgeFlags,
+				Flags:     judgeFlags(),
 				Action:    p.mapVerify,
 			},
 			{
 				Name: "inspect", Usage: "show the parts of a map value, without verifying it",
 				ArgsUsage: "<value>",
-				Flags:     []cli.Flag{jsonFlag},
+				Flags:     []cli.Flag{jsonFlag()},
 				Action:    p.mapInspect,
 			},
 			{
@@ -99,6 +100,40 @@ func (p *program) mapWrap(c *cli.Context) error {
 		return err
 	}
 	return p.writeValue(c, args[0], signed, output(args, 1))
+}
+
+func (p *program) mapAttach(c *cli.Context) error {
+	args, err := operands(c, 1, 2)
+	if err != nil {
+		return err
+	}
+	signer, err := p.presigned(c)
+	if err != nil {
+		return err
+	}
+	return p.signValue(c, signer, args[0], output(args, 1))
+}
+
+// signValue signs data and writes it as a map value.
+func (p *program) signValue(c *cli.Context, signer *signfile.Signer, source, path string) error {
+	data, err := p.readValue(source)
+	if err != nil {
+		return err
+	}
+	signed, err := signData(c.Context, signer, data)
+	if err != nil {
+		return about(source, err)
+	}
+	return p.writeValue(c, source, signed, path)
+}
+
+func signData(ctx context.Context, signer *signfile.Signer, data []byte) ([]byte, error) {
+	if len(data) == 0 {
+		return nil, mapvalue.ErrEmptyData
+	}
+	var signed bytes.Buffer
+	err := signer.Sign(ctx, &signed, bytes.NewReader(data))
+	return signed.Bytes(), err
 }
 
 // writeValue puts what is signed and the tail into a value, and writes it.

@@ -32,23 +32,11 @@ func (p *program) signCommand() *cli.Command {
 			&cli.BoolFlag{Name: "fail-fast", Usage: "begin nothing new after the first failure"},
 			&cli.BoolFlag{Name: "sync", Usage: "make the new modules durable before they replace the old ones"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print errors alone"},
-			jsonFlag,
-		}, messageFlags...),
+			jsonFlag(),
+		}, messageFlags()...),
 		UseShortOptionHandling: true, // -dk, as in the classic face
 		Action:                 p.sign,
 	}
-}
-
-// messageFlags say how the PKCS#7 message is made.
-var messageFlags = []cli.Flag{
-	&cli.BoolFlag{Name: "k", Usage: "name the signer by subject key identifier"},
-	signedAttributesFlag,
-}
-
-var signedAttributesFlag = &cli.BoolFlag{Name: "signed-attributes", Usage: "with an ML-DSA key, sign attributes as OpenSSL 3.5 must; few kernels take them in a module"}
-
-func wantedMessage(c *cli.Context) messageForm {
-	return messageForm{useKeyID: c.Bool("k"), signedAttributes: c.Bool("signed-attributes")}
 }
 
 func (p *program) sign(c *cli.Context) error {

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"io"
 
 	"github.com/urfave/cli/v2"
 
@@ -41,49 +40,4 @@ func stripModule(ctx context.Context, path string) error {
 	}
 	defer module.Close()
 	return about(path, signfile.StripModule(ctx, module))
-}
-
-func (p *program) extractCommand() *cli.Command {
-	return &cli.Command{
-		Name:      "extract",
-		Usage:     "write a part of a signed module: its PKCS#7 message (the default) or its content",
-		ArgsUsage: "<module> [<file>]",
-		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "signature", Usage: "the PKCS#7 message, DER: what sign-file -d writes"},
-			&cli.BoolFlag{Name: "data", Usage: "the content: the module as it was before its last signature"},
-		},
-		Action: p.extract,
-	}
-}
-
-func (p *program) extract(c *cli.Context) error {
-	args, err := operands(c, 1, 2)
-	if err != nil {
-		return err
-	}
-	if c.Bool("signature") && c.Bool("data") {
-		return usagef("--signature and --data exclude each other")
-	}
-	module, err := signfile.OpenModule(args[0])
-	if err != nil {
-		return err
-	}
-	defer module.Close()
-	layout, err := module.Find()
-	if err != nil {
-		return err
-	}
-	part := io.NewSectionReader(module, layout.ContentSize, layout.SignatureSize())
-	if c.Bool("data") {
-		part = io.NewSectionReader(module, 0, layout.ContentSize)
-	}
-	return about(args[0], p.copyOut(output(args, 1), part))
-}
-
-// output is an optional operand that names where the answer goes.
-func output(args []string, i int) string {
-	if len(args) > i {
-		return args[i]
-	}
-	return "-"
 }

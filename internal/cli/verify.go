@@ -12,21 +12,25 @@ import (
 	"sign-file/signfile"
 )
 
-var (
-	jsonFlag    = &cli.BoolFlag{Name: "json", Usage: "print one JSON object a file"}
-	trustedFlag = &cli.StringSliceFlag{Name: "trusted", Usage: "trust the certificates of `SOURCE`: a file (PEM, DER, PKCS#7 bundle,\n" +
+func jsonFlag() cli.Flag { return &cli.BoolFlag{Name: "json", Usage: "print one JSON object a file"} }
+
+func trustedFlag() cli.Flag {
+	return &cli.StringSliceFlag{Name: "trusted", Usage: "trust the certificates of `SOURCE`: a file (PEM, DER, PKCS#7 bundle,\n" +
 		"vmlinux or vmlinuz), a directory of such files, or \"running\", this machine's keys;\nmay be repeated"}
-	// judgeFlags say whose verdict is asked for.
-	judgeFlags = []cli.Flag{
-		trustedFlag,
+}
+
+// judgeFlags say whose verdict is asked for.
+func judgeFlags() []cli.Flag {
+	return []cli.Flag{
+		trustedFlag(),
 		&cli.StringFlag{Name: "blacklist", Usage: "refuse what `FILE` lists: tbs:<hash> and bin:<hash>, one a line"},
 		&cli.StringFlag{Name: "kernel", Usage: "judge as kernel `RELEASE` does (" + strings.Join(kernel.Series(), ", ") + " and what comes after each); default: the running one"},
 		&cli.StringFlag{Name: "config", Usage: "judge as the kernel that was built with configuration `FILE`, and not as Debian's"},
 		&cli.BoolFlag{Name: "fips", Usage: "judge as a kernel with fips=1 does"},
 		&cli.BoolFlag{Name: "no-autoload", Usage: "judge as a kernel that can't load its crypto modules, as in an initramfs"},
-		jsonFlag,
+		jsonFlag(),
 	}
-)
+}
 
 func (p *program) verifyCommand() *cli.Command {
 	return &cli.Command{
@@ -41,7 +45,7 @@ func (p *program) verifyCommand() *cli.Command {
 			&cli.BoolFlag{Name: "enforce", Usage: "say what init_module returns with module.sig_enforce=1"},
 			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Value: runtime.GOMAXPROCS(0), Usage: "work on `N` modules at once"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print nothing of what is accepted"},
-		}, judgeFlags...),
+		}, judgeFlags()...),
 		Action: p.verify,
 	}
 }
