@@ -18,6 +18,9 @@ import (
 	"filippo.io/mldsa/x509"
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
+
+	"sign-file/internal/bounded"
+	"sign-file/internal/paths"
 )
 
 // MaxFileSize bounds what is read as a certificate file or bundle, in bytes.
@@ -39,6 +42,16 @@ type Certificate struct {
 }
 
 var oidSubjectKeyID = asn1.ObjectIdentifier{2, 5, 29, 14}
+
+// FromFile is First for a file of at most MaxFileSize bytes.
+func FromFile(path string) (*Certificate, error) {
+	file, err := bounded.ReadFile(path, MaxFileSize)
+	if err != nil {
+		return nil, err
+	}
+	c, err := First(file)
+	return c, paths.About("parse", path, err)
+}
 
 // First takes the first certificate of a file as sign-file does: DER if the file
 // starts with a SEQUENCE in long form, PEM otherwise. What follows is ignored. Unlike

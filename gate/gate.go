@@ -124,7 +124,7 @@ type about struct {
 
 const aboutVersion = 1
 
-// Gate is a gate that stands.
+// Gate is an existing gate, opened with Open.
 type Gate struct {
 	Name       string
 	Trigger    Trigger

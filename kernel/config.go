@@ -89,12 +89,12 @@ func Running() (k *Kernel, note string, err error) {
 	if err != nil {
 		return nil, "", err
 	}
-	k, note = RunningAt("/", release)
+	k, note = runningAt("/", release)
 	return k, note, nil
 }
 
-// RunningAt is Running for a machine whose file system is elsewhere.
-func RunningAt(root, release string) (k *Kernel, note string) {
+// runningAt is Running for a machine whose file system is elsewhere.
+func runningAt(root, release string) (k *Kernel, note string) {
 	k, err := Of(release)
 	if err != nil {
 		k = &kernels()[0]

@@ -121,7 +121,7 @@ func (j *Judge) Message(message []byte, data *io.SectionReader) (*Verdict, error
 func (j *Judge) message(message []byte, data *io.SectionReader) (*Verdict, error) {
 	m, err := j.parseMessage(message)
 	if err == nil {
-		err = m.check(j, &Content{data: data})
+		err = m.check(j, &contents{data: data})
 	}
 	if err != nil {
 		return j.refused(err)
@@ -179,13 +179,13 @@ func (s *signerInfo) report() Signer {
 	return r
 }
 
-// Content is what a message is about. Each digest of it is computed once.
-type Content struct {
+// contents is what a message is about. Each digest of it is computed once.
+type contents struct {
 	data *io.SectionReader
 	sums map[*hash][]byte
 }
 
-func (c *Content) sum(h *hash) ([]byte, error) {
+func (c *contents) sum(h *hash) ([]byte, error) {
 	if sum, ok := c.sums[h]; ok {
 		return sum, nil
 	}
@@ -203,7 +203,7 @@ func (c *Content) sum(h *hash) ([]byte, error) {
 	return c.sums[h], nil
 }
 
-func (c *Content) write(w io.Writer) error {
+func (c *contents) write(w io.Writer) error {
 	return copyAll(w, io.NewSectionReader(c.data, 0, c.data.Size()))
 }
 

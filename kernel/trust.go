@@ -181,7 +181,7 @@ func (k keys) find(id, keyID []byte) ([]candidate, error) {
 }
 
 // describe names a signer for people.
-func (s *signerInfo) describe() string { return DescribeID(s.cmsID()) }
+func (s *signerInfo) describe() string { return describeID(s.cmsID()) }
 
 // cmsID is the signer in the words of package cms.
 func (s *signerInfo) cmsID() cms.SignerID {
@@ -191,8 +191,8 @@ func (s *signerInfo) cmsID() cms.SignerID {
 	return cms.SignerID{Issuer: withHeader(ber.TagSequence, s.issuer), Serial: withHeader(ber.TagInteger, s.serial)}
 }
 
-// DescribeID names a signer for people.
-func DescribeID(id cms.SignerID) string {
+// describeID names a signer for people.
+func describeID(id cms.SignerID) string {
 	if id.ByKeyID() {
 		return "key identifier " + certificate.FormatKeyID(id.SubjectKeyID)
 	}

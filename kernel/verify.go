@@ -17,7 +17,7 @@ type link struct {
 }
 
 // check runs verify_pkcs7_message_sig on a parsed message.
-func (m *message) check(j *Judge, content *Content) error {
+func (m *message) check(j *Judge, content *contents) error {
 	if m.attached {
 		return logged(syscall.EBADMSG, "verify_pkcs7_message_sig", "PKCS#7 signature with non-detached data", "the message carries its own content, and must be detached")
 	}
@@ -52,7 +52,7 @@ func (m *message) waived(k *Kernel) bool { return k.waivesAttributes && m.signer
 
 // verify is the second half of pkcs7_verify: whether the message agrees with
 // itself and with the certificates that it carries.
-func (m *message) verify(k *Kernel, content *Content) error {
+func (m *message) verify(k *Kernel, content *contents) error {
 	verdictSoFar := refuse(syscall.ENOPKG, "pkcs7_verify", "no signer of the message uses algorithms that the kernel has")
 	passed := false
 	for _, s := range m.signers {
@@ -84,7 +84,7 @@ func firstOf(old, new error) error {
 }
 
 // verify is pkcs7_verify_one.
-func (s *signerInfo) verify(k *Kernel, m *message, content *Content) error {
+func (s *signerInfo) verify(k *Kernel, m *message, content *contents) error {
 	if err := s.digest(k, content); err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (s *signerInfo) verify(k *Kernel, m *message, content *Content) error {
 
 // digest is pkcs7_digest. With signed attributes the digest of the content is
 // compared before any key is looked for; without them it waits for a key.
-func (s *signerInfo) digest(k *Kernel, content *Content) error {
+func (s *signerInfo) digest(k *Kernel, content *contents) error {
 	const where = "pkcs7_digest"
 	if s.kind.isMLDSA() && s.attributes == nil {
 		s.unhashed, s.write = true, content.write // pkcs7_check_authattrs

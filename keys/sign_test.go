@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"sign-file/keys"
-	"sign-file/keys/internal/keystest"
+	"sign-file/test/keystest"
 	"sign-file/test/testenv"
 )
 

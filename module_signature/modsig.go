@@ -30,8 +30,8 @@ const (
 	InfoSize = 12
 	// TrailerSize is the length of what follows the PKCS#7 message.
 	TrailerSize = InfoSize + len(Marker)
-	// TypePKCS7 is PKEY_ID_PKCS7, the only id_type that the kernel takes.
-	TypePKCS7 = 2
+	// typePKCS7 is PKEY_ID_PKCS7, the only id_type that the kernel takes.
+	typePKCS7 = 2
 )
 
 // ErrUnsigned says that a file doesn't end with the marker: to the kernel it is
@@ -53,7 +53,7 @@ const (
 	NoRoom Fault = iota + 1
 	// BadSize: the signature is said to leave no content.
 	BadSize
-	// BadType: id_type is not TypePKCS7.
+	// BadType: id_type is not typePKCS7.
 	BadType
 	// NotZero: a field is set that must be zero for PKCS#7.
 	NotZero
@@ -83,7 +83,7 @@ func Trailer(signatureSize int64) ([]byte, error) {
 	if signatureSize > math.MaxUint32 {
 		return nil, fmt.Errorf("a signature of %d bytes does not fit struct module_signature", signatureSize)
 	}
-	info := Info{IDType: TypePKCS7, SignatureSize: uint32(signatureSize)}
+	info := Info{IDType: typePKCS7, SignatureSize: uint32(signatureSize)}
 	return append(info.encode(), Marker...), nil
 }
 
@@ -92,9 +92,9 @@ func (i Info) encode() []byte {
 	return binary.BigEndian.AppendUint32(b, i.SignatureSize)
 }
 
-// ParseInfo reads the 12 bytes of a struct module_signature. It checks nothing:
+// parseInfo reads the 12 bytes of a struct module_signature. It checks nothing:
 // see Check.
-func ParseInfo(b [InfoSize]byte) Info {
+func parseInfo(b [InfoSize]byte) Info {
 	return Info{
 		Algorithm:     b[0],
 		Hash:          b[1],
@@ -113,7 +113,7 @@ func (i Info) Check(size int64) error {
 		return fault(BadSize, "the trailer names a signature of %d bytes, and only %d precede it, of which the content needs at least one",
 			i.SignatureSize, size-InfoSize)
 	}
-	if i.IDType != TypePKCS7 {
+	if i.IDType != typePKCS7 {
 		return fault(BadType, "signature type %d is not PKCS#7 (2)", i.IDType)
 	}
 	if i.Algorithm|i.Hash|i.SignerLength|i.KeyIDLength|i.Pad[0]|i.Pad[1]|i.Pad[2] != 0 {
@@ -161,7 +161,7 @@ func Find(r io.ReaderAt, size int64) (Layout, error) {
 	if _, err := r.ReadAt(raw[:], size-InfoSize); err != nil {
 		return Layout{}, fmt.Errorf("reading struct module_signature: %w", err)
 	}
-	info := ParseInfo(raw)
+	info := parseInfo(raw)
 	if err := info.Check(size); err != nil {
 		return Layout{}, err
 	}

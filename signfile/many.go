@@ -66,7 +66,7 @@ type Many struct {
 }
 
 // ErrSigned refuses a module that is signed already.
-var ErrSigned = errors.New("is signed already (--replace signs it anew, --unsigned-only skips it)")
+var ErrSigned = errors.New("is signed already")
 
 // capacity is what the file descriptors that the process may have are enough for:
 // modules worked on at once, and finished files that wait for one syncfs.

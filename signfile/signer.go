@@ -1,5 +1,7 @@
-// Package signfile holds the verbs: sign, detach, attach, strip, from reader to
-// writer or on files that are replaced whole or not at all.
+// Package signfile signs kernel modules as the kernel's scripts/sign-file does, byte for
+// byte: Sign from a reader to a writer, SignFile on a file that is replaced whole or not
+// at all. A Signer does so many times, on whole trees too (Tree, SignMany), and has the
+// other verbs: detach, attach, strip.
 package signfile
 
 import (
@@ -33,13 +35,35 @@ type Options struct {
 	// goroutines as the Signer.
 	Key         crypto.Signer
 	Certificate *certificate.Certificate
-	Digest      *digest.Algorithm
+	// Digest is the hash algorithm; nil means SHA-512, the kernel's default.
+	Digest *digest.Algorithm
 	// UseKeyID names the signer by the certificate's subject key identifier
 	// instead of issuer and serial number (sign-file -k).
 	UseKeyID bool
 	// SignedAttributes has an ML-DSA key sign the content's digest, among other
 	// attributes, instead of the content: what sign-file makes with OpenSSL 3.5.
 	SignedAttributes bool
+}
+
+// Sign copies a module from src to dst and appends its signature. When it fails, dst has
+// a part of the module, or all of it, and no signature.
+func Sign(ctx context.Context, dst io.Writer, src io.Reader, o Options) error {
+	s, err := NewSigner(o)
+	if err != nil {
+		return err
+	}
+	return s.Sign(ctx, dst, src)
+}
+
+// SignFile signs a module in place. A module whose name ends with .ko.xz, .ko.zst or
+// .ko.gz is signed inside. It keeps its mode, owner and attributes, and on an error it is
+// as it was.
+func SignFile(ctx context.Context, path string, o Options) error {
+	s, err := NewSigner(o)
+	if err != nil {
+		return err
+	}
+	return s.SignFile(ctx, path, Output{})
 }
 
 // Signer signs any number of files with one key. It may be used by several
@@ -56,8 +80,11 @@ var ErrMessageTooLong = fmt.Errorf("the PKCS#7 message is longer than the %d byt
 
 // NewSigner checks that key, certificate and hash are there and go together.
 func NewSigner(o Options) (*Signer, error) {
-	if o.Key == nil || o.Certificate == nil || o.Digest == nil {
-		return nil, errors.New("a signer needs a key, a certificate and a hash")
+	if o.Key == nil || o.Certificate == nil {
+		return nil, errors.New("a signer needs a key and a certificate")
+	}
+	if o.Digest == nil {
+		o.Digest = digest.SHA512
 	}
 	public, err := o.Certificate.PublicKey()
 	if err != nil {

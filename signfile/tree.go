@@ -114,7 +114,7 @@ func (w *walk) directory(dir *atomicfile.Folder, relative string) {
 			w.enter(dir.Sub, entry.Name(), name)
 		case entry.Type() == fs.ModeSymlink:
 			w.link(dir, entry.Name(), name)
-		case IsModule(name):
+		case isModule(name):
 			w.found(w.item(name), nil)
 		}
 	}
@@ -154,15 +154,15 @@ func (w *walk) link(dir *atomicfile.Folder, entry, name string) {
 	case isDir && w.FollowLinks && entry != "build" && entry != "source":
 		w.enter(dir.Follow, entry, name)
 	case isDir:
-	case w.FollowLinks && IsModule(name):
+	case w.FollowLinks && isModule(name):
 		w.found(w.item(name), nil)
-	case IsModule(name):
+	case isModule(name):
 		w.found(w.item(name), &fs.PathError{Op: "open", Path: paths.Join(w.root.Path(), name), Err: ErrLink})
 	}
 }
 
-// IsModule tells modules by their names.
-func IsModule(name string) bool {
+// isModule tells modules by their names.
+func isModule(name string) bool {
 	_, ok := compressed.Of(name)
 	return ok || strings.HasSuffix(name, ".ko")
 }

@@ -218,6 +218,9 @@ func (r *signRun) report(result signfile.Result) {
 	case result.Err != nil:
 		r.failed++
 		report.Result, report.Error = "failed", message(about(result.Path, result.Err))
+		if errors.Is(result.Err, signfile.ErrSigned) {
+			report.Error += " (--replace signs it anew, --unsigned-only skips it)"
+		}
 		r.progress.clear()
 		r.say("%s", report.Error)
 	case result.Skipped:

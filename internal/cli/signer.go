@@ -9,7 +9,6 @@ import (
 
 	"sign-file/certificate"
 	"sign-file/digest"
-	"sign-file/internal/bounded"
 	"sign-file/keys"
 	"sign-file/signfile"
 )
@@ -70,12 +69,7 @@ func readCertificate(ctx context.Context, pin keys.PINFunc, path string) (*certi
 	if keys.IsTokenURI(path) {
 		return certificateOnToken(ctx, pin, path)
 	}
-	data, err := bounded.ReadFile(path, certificate.MaxFileSize)
-	if err != nil {
-		return nil, err
-	}
-	cert, err := certificate.First(data)
-	return cert, about(path, err)
+	return certificate.FromFile(path)
 }
 
 func certificateOnToken(ctx context.Context, pin keys.PINFunc, reference string) (*certificate.Certificate, error) {

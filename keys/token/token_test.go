@@ -16,7 +16,7 @@ import (
 
 	"sign-file/certificate"
 	"sign-file/keys"
-	"sign-file/keys/internal/keystest"
+	"sign-file/test/keystest"
 )
 
 func fixedPIN(pin string) keys.PINFunc {
