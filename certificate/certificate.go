@@ -1,5 +1,5 @@
 // Package certificate reads the parts of an X.509 certificate (RFC 5280) that a
-// module signature copies or needs, raw as they stand in the DER.
+// module signature copies or needs, raw, as they are in the DER.
 //
 // crypto/x509 is not used for this: it refuses certificates that sign-file and
 // the kernel take (negative serial numbers, unknown curves), and re-encodes.

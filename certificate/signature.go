@@ -22,8 +22,8 @@ import (
 // ErrSignature says that a signature is not the certificate's over this digest.
 var ErrSignature = errors.New("the signature does not match the data")
 
-// NewHash returns the hash that what is signed goes through: that of the algorithm,
-// but for ML-DSA keys, which hash in their own way, whatever algorithm the message
+// NewHash returns the hash for the content that a signature covers: that of the
+// algorithm, except for ML-DSA keys, which hash in their own way, whatever algorithm the message
 // names. Its sum is mu then.
 func (c *Certificate) NewHash(algorithm *digest.Algorithm) hash.Hash {
 	return newHash(c.publicKey, algorithm)

@@ -99,7 +99,7 @@ func (t attributeType) check(value string) error {
 	}
 	for _, c := range value {
 		if t.tag != cbasn1.UTF8String && c > '~' || t.tag == cbasn1.PrintableString && (c < 'A' || c > 'Z') {
-			return errors.New("a character that cannot stand there")
+			return errors.New("a character that is not allowed there")
 		}
 	}
 	return nil

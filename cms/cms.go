@@ -63,8 +63,8 @@ type Signer struct {
 
 // SignerID is a SignerIdentifier: either Issuer and Serial, or SubjectKeyID.
 type SignerID struct {
-	Issuer       []byte // the Name, DER as it stands in the certificate
-	Serial       []byte // the INTEGER, DER as it stands in the certificate
+	Issuer       []byte // the Name, DER, raw from the certificate
+	Serial       []byte // the INTEGER, DER, raw from the certificate
 	SubjectKeyID []byte // the value of the extension's OCTET STRING
 }
 

@@ -112,7 +112,7 @@ func (a *Algorithm) DigestInfo(sum []byte) []byte {
 	return b.BytesOrPanic()
 }
 
-// digestInfoOID is the algorithm's own identifier, but for SM3: OpenSSL 3.5 and 4.0
+// digestInfoOID is the algorithm's own identifier, except for SM3: OpenSSL 3.5 and 4.0
 // write sm3WithRSAEncryption there, and bytes are to be the same. Neither the kernel
 // nor OpenSSL 3.0 verifies RSA with SM3.
 func (a *Algorithm) digestInfoOID() asn1.ObjectIdentifier {

@@ -58,7 +58,7 @@ var unusable = []string{
 }
 
 // aliases returns every spelling, in lower case, that EVP_get_digestbyname finds
-// on OpenSSL 3.0 to 4.0 (the set is the same on all of them), but for the name
+// on OpenSSL 3.0 to 4.0 (the set is the same on all of them), except for the name
 // itself and the dotted identifier.
 func (a *Algorithm) aliases() []string {
 	switch a {

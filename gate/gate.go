@@ -139,7 +139,7 @@ type Gate struct {
 }
 
 // Create makes a gate and pins it in a folder of dir, which is on a BPF filesystem.
-// It stands complete from one moment to the next, and outlives the process. The error
+// It is complete from one moment to the next, and outlives the process. The error
 // is a *MissingError where the kernel lacks something.
 func Create(dir string, spec Spec) (err error) {
 	if err := spec.check(); err != nil {

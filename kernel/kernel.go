@@ -66,7 +66,7 @@ type hash struct {
 	noPrefix  bool // pkcs1pad has no DigestInfo for it: it doesn't go with RSA
 }
 
-// hashes are those of every series; what differs stands in sha512 and sha3.
+// hashes are those of every series; sha512 and sha3 say what differs.
 func hashes(sha512, sha3 availability) []hash {
 	return []hash{
 		{name: "sha1", option: "CRYPTO_SHA1", oid: oidSHA1, algorithm: digest.SHA1},
@@ -159,8 +159,8 @@ func (k *Kernel) hash(oid string) *hash {
 	return nil
 }
 
-// has says whether the crypto API finds an algorithm. FIPS 140 approves the SHA
-// families alone.
+// has says whether the crypto API finds an algorithm. FIPS 140 approves only
+// the SHA families.
 func (k *Kernel) has(h *hash) bool {
 	if k.FIPS && !strings.HasPrefix(h.name, "sha") {
 		return false

@@ -68,15 +68,15 @@ type signature struct {
 	kind  keyKind
 	hash  *hash // nil in a certificate signed with ML-DSA
 	value []byte
-	// sum gives the digest of what is signed.
+	// sum gives the digest of the signed data.
 	sum func() ([]byte, error)
-	// write writes what is signed, for ML-DSA, which hashes on its own.
+	// write writes the signed data, for ML-DSA, which hashes on its own.
 	write func(io.Writer) error
 	// unhashed: it's the content itself, and the hash is named for nothing.
 	unhashed bool
 }
 
-// over says what is signed.
+// over sets the data that the signature covers.
 func (s *signature) over(data []byte) {
 	s.sum = func() ([]byte, error) { return s.hash.sum(data) }
 	s.write = func(w io.Writer) error {
@@ -269,10 +269,10 @@ func ecdsaValue(der []byte, size int) (r, s *big.Int, err error) {
 }
 
 // verifyMLDSA is mldsa_verify behind crypto_mldsa_set_pub_key. A malformed
-// signature, EBADMSG there, is told from a wrong one by its length alone.
+// signature, EBADMSG there, is told from a wrong one only by its length.
 func (k *Kernel) verifyMLDSA(key *publicKey, s *signature) error {
 	if !s.unhashed && s.hash != nil && s.hash.name != "sha512" {
-		return refuse(syscall.EINVAL, "software_key_determine_akcipher", "the kernel verifies ML-DSA over signed attributes with sha512 alone, not with %s", s.hash.name)
+		return refuse(syscall.EINVAL, "software_key_determine_akcipher", "the kernel verifies ML-DSA over signed attributes only with sha512, not with %s", s.hash.name)
 	}
 	if !k.finds(k.hasMLDSA) {
 		return refuse(syscall.ENOENT, verifyFunction, "kernel %s is built without ML-DSA, as Debian's are (--config names another build)", k.Name)

@@ -131,7 +131,7 @@ func (s *signerInfo) digest(k *Kernel, content *contents) error {
 	case !bytes.Equal(sum, s.messageDigest):
 		return logged(syscall.EKEYREJECTED, where, "Message digest doesn't match", "the data is not what was signed: its %s digest differs", s.hash.name)
 	}
-	// RFC 5652, section 5.4: what is signed has SET's tag in place of [0].
+	// RFC 5652, section 5.4: the signature covers SET's tag in place of [0].
 	s.over(append([]byte{ber.TagSet}, s.attributes...))
 	return nil
 }

@@ -302,7 +302,7 @@ func (p *certificateParser) authorityKeyIdentifier() {
 }
 
 // generalName reads a GeneralName. Kernels until 6.6 want another tag inside the
-// context-specific one of every kind, which X.509 has for directoryName alone.
+// context-specific one of every kind, which X.509 has only for directoryName.
 func (p *certificateParser) generalName() {
 	names := []ber.Pattern{
 		ber.Compound(ber.Contextual(0), p.otherName, nil), ber.Leaf(ber.Context(1), nil), ber.Leaf(ber.Context(2), nil), p.explicit(3, ber.Anything(nil)),

@@ -71,7 +71,7 @@ func SignFile(ctx context.Context, path string, o Options) error {
 type Signer struct {
 	options Options
 	public  crypto.PublicKey
-	info    cms.Signer // but for what differs from file to file
+	info    cms.Signer // without what differs from file to file
 }
 
 // ErrMessageTooLong says that the PKCS#7 message, for which a certificate's names are to
@@ -125,7 +125,7 @@ func checkAttributes(public crypto.PublicKey, algorithm *digest.Algorithm) error
 		return fmt.Errorf("signed attributes are for ML-DSA keys, not for %s: no kernel takes such a module", certificate.KeyName(public))
 	}
 	if algorithm != digest.SHA512 {
-		return fmt.Errorf("%v can't be used with signed attributes: with ML-DSA, the kernel takes sha512 alone", algorithm)
+		return fmt.Errorf("%v can't be used with signed attributes: with ML-DSA, the kernel takes only sha512", algorithm)
 	}
 	return nil
 }

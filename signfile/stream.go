@@ -32,7 +32,7 @@ func (s *Signer) Sign(ctx context.Context, dst io.Writer, src io.Reader) error {
 	return appendMessage(dst, message)
 }
 
-// Detach reads a module and returns its signature alone.
+// Detach reads a module and returns only its signature.
 func (s *Signer) Detach(ctx context.Context, src io.Reader) ([]byte, error) {
 	h := s.newHash()
 	if _, err := pour(ctx, src, bufferSize, h); err != nil {

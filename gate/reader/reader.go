@@ -14,7 +14,7 @@ import (
 	"sign-file/mapvalue"
 )
 
-// HeaderSize is the length in bytes of what stands before the map value in an
+// HeaderSize is the length in bytes of what precedes the map value in an
 // element: struct sign_file_gate_entry.
 const HeaderSize = 16
 

@@ -82,7 +82,7 @@ func (p *program) app() *cli.App {
 		Writer:                    p.answers(),
 		ErrWriter:                 p.err,
 		HideHelpCommand:           true,
-		DisableSliceFlagSeparator: true, // a comma may stand in a file's name
+		DisableSliceFlagSeparator: true, // a file's name may contain a comma
 		ExitErrHandler:            func(*cli.Context, error) {},
 		Action:                    noSuchCommand,
 		OnUsageError:              onUsageError,

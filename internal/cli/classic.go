@@ -75,7 +75,7 @@ func (c *classic) sign(ctx context.Context, options map[byte]bool) error {
 	switch {
 	case options['D'] && c.dest == c.module:
 		// kmodsign would put the bare signature in the module's place.
-		return errors.New("-D writes the signature alone: name a <dest> for it")
+		return errors.New("-D writes only the signature: name a <dest> for it")
 	case options['D']:
 		return signer.DetachBlock(ctx, module, c.dest)
 	case options['d']:
@@ -107,7 +107,7 @@ func (c *classic) attach(ctx context.Context, messageFile string) error {
 }
 
 // warnIfSigned: sign-file signs a signed module again without a word, and the
-// kernel then looks at the last signature alone.
+// kernel then looks only at the last signature.
 func (c *classic) warnIfSigned(module *signfile.Module) {
 	if !module.Regular() {
 		return

@@ -20,7 +20,7 @@ const (
 	exitOK        = 0
 	exitFailure   = 1
 	exitUsage     = 2
-	exitUndecided = 3 // verify alone: a path could not be read
+	exitUndecided = 3 // only of verify: something could not be judged
 )
 
 // program is one run: its streams and its name, as the user called it.

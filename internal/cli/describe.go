@@ -99,7 +99,7 @@ type verdictReport struct {
 	Reason   string         `json:"reason,omitempty"`
 	Log      string         `json:"log,omitempty"`
 	Advice   string         `json:"advice,omitempty"`
-	// Of modules alone: what init_module makes of it.
+	// Only for modules: what init_module makes of it.
 	Loads      *bool  `json:"loads,omitempty"`
 	Taints     bool   `json:"taints,omitempty"`
 	LoadErrno  string `json:"load_errno,omitempty"`

@@ -24,8 +24,8 @@ func (p *program) gateCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "gate",
 		Usage: "let only authentic values into a BPF map",
-		Description: "A gate is a BPF map that user space can't write to. Values get into it through\n" +
-			"load alone, which has the kernel verify them. See docs/gate.md.",
+		Description: "A gate is a BPF map that user space can't write to. Values get into it only through\n" +
+			"load, which has the kernel verify them. See docs/gate.md.",
 		Subcommands: []*cli.Command{
 			{
 				Name: "create", Usage: "create a gate that outlives this process",

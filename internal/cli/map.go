@@ -67,7 +67,7 @@ func (p *program) mapCommand() *cli.Command {
 				Flags: []cli.Flag{
 					&cli.BoolFlag{Name: "data", Usage: "the data"},
 					&cli.BoolFlag{Name: "signature", Usage: "the PKCS#7 message, DER"},
-					&cli.BoolFlag{Name: "tail", Usage: "what stands behind the signature, padding included"},
+					&cli.BoolFlag{Name: "tail", Usage: "what follows the signature, padding included"},
 					&cli.BoolFlag{Name: "signed", Usage: "data and signature: a file as sign-file makes it"},
 				},
 				Action: p.mapExtract,
@@ -136,7 +136,7 @@ func signData(ctx context.Context, signer *signfile.Signer, data []byte) ([]byte
 	return signed.Bytes(), err
 }
 
-// writeValue puts what is signed and the tail into a value, and writes it.
+// writeValue puts signed data and the tail into a value, and writes it.
 func (p *program) writeValue(c *cli.Context, source string, signed []byte, path string) error {
 	var tail []byte
 	var err error

@@ -11,7 +11,7 @@ import (
 
 // place tells names in directories apart, whatever path leads there.
 type place struct {
-	device, inode uint64 // of the directory; 0 below --output-dir, where names alone do
+	device, inode uint64 // of the directory; 0 below --output-dir, where the names suffice
 	name          string
 }
 

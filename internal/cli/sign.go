@@ -21,7 +21,7 @@ func (p *program) signCommand() *cli.Command {
 		Description: "A path is a module, or a directory that is searched for *.ko, *.ko.xz, *.ko.zst and\n" +
 			"*.ko.gz. One bad module does not stop the others; the exit code is 1 then.",
 		Flags: append([]cli.Flag{
-			&cli.BoolFlag{Name: "d", Usage: "write <module>.p7s alone"},
+			&cli.BoolFlag{Name: "d", Usage: "write only <module>.p7s"},
 			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Value: runtime.GOMAXPROCS(0), Usage: "work on `N` modules at once"},
 			&cli.StringFlag{Name: "output-dir", Usage: "write the signed modules below `DIR`, and leave the others"},
 			&cli.BoolFlag{Name: "unsigned-only", Usage: "skip modules that are signed already"},
@@ -31,7 +31,7 @@ func (p *program) signCommand() *cli.Command {
 			&cli.BoolFlag{Name: "allow-empty", Usage: "take a directory without modules for no failure"},
 			&cli.BoolFlag{Name: "fail-fast", Usage: "begin nothing new after the first failure"},
 			&cli.BoolFlag{Name: "sync", Usage: "make the new modules durable before they replace the old ones"},
-			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print errors alone"},
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only errors"},
 			jsonFlag(),
 		}, messageFlags()...),
 		UseShortOptionHandling: true, // -dk, as in the classic face

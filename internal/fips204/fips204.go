@@ -1,6 +1,6 @@
 // Package fips204 has what filippo.io/mldsa leaves out of ML-DSA (FIPS 204) and
 // files that are not held in memory need: mu of a stream, and the verification of
-// a signature over mu. It works on public data alone; what is secret is left to
+// a signature over mu. It works only on public data; what is secret is left to
 // that library.
 package fips204
 
@@ -49,7 +49,7 @@ type mu struct {
 	shake  *sha3.SHAKE
 }
 
-// NewMu returns the hash whose sum is mu, which stands for the whole message in a
+// NewMu returns the hash whose sum is mu, which represents the whole message in a
 // signature with the empty context (FIPS 204, algorithm 2, line 10, and algorithm
 // 7, line 6).
 func NewMu(key *mldsa.PublicKey) hash.Hash {

@@ -16,7 +16,7 @@ import (
 	"sign-file/internal/bounded"
 )
 
-// Running is the source that stands for this machine's keys.
+// Running is the source that means this machine's keys.
 const Running = "running"
 
 // The GUIDs of UEFI variables: the image security database, shim's, the global ones.

@@ -10,7 +10,7 @@ import (
 )
 
 // GUIDs of EFI_SIGNATURE_LIST entries (UEFI specification, section 32.4.1), as
-// they stand in memory.
+// they are in memory.
 var (
 	guidX509       = []byte("\xa1\x59\xc0\xa5\xe4\x94\xa7\x4a\x87\xb5\xab\x15\x5c\x2b\xf0\x72")
 	guidSHA256     = []byte("\x26\x16\xc4\xc1\x4c\x50\x92\x40\xac\xa9\x41\xf9\x36\x93\x43\x28")

@@ -91,7 +91,7 @@ func (b *bench) head(out io.Writer) error {
 	return nil
 }
 
-// operands are what stands before the module on both command lines.
+// operands are what precedes the module on both command lines.
 func (b *bench) operands(hash, key string) []string {
 	return []string{hash, filepath.Join(b.keys, key+".key"), filepath.Join(b.keys, key+".pem")}
 }

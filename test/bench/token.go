@@ -17,7 +17,7 @@ const (
 )
 
 // token signs with a stand-in for a network HSM, which sleeps and costs nothing, and
-// prints the time as a ratio to what its sessions alone would take.
+// prints the time as a ratio to what its sessions by themselves would take.
 func (b *bench) token(out io.Writer) error {
 	if _, err := exec.LookPath("gcc"); err != nil {
 		fmt.Fprintf(out, "\nA token was not measured: %v.\n", err)
