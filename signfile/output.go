@@ -9,6 +9,7 @@ import (
 	"io"
 
 	"sign-file/internal/atomicfile"
+	"sign-file/internal/paths"
 )
 
 // Output says where a signed module goes.
@@ -251,21 +252,25 @@ func (m *Module) message() string { return m.Path() + ".p7s" }
 // messageTarget is that file, next to the module. Nobody gave this name: a link there
 // is followed as sign-file does, but only one of the user's own.
 func (m *Module) messageTarget() (*atomicfile.Target, error) {
-	if m.Regular() {
-		return m.checkMessage(m.place.Sibling(m.place.Name() + ".p7s").FollowOwn())
-	}
-	place, err := atomicfile.At(m.message())
-	if err != nil {
-		return nil, err
-	}
-	return place.FollowOwn()
+	return m.notItself(m.message(), func(path string) (*atomicfile.Target, error) {
+		if m.Regular() {
+			return m.place.Sibling(m.place.Name() + ".p7s").FollowOwn()
+		}
+		place, err := atomicfile.At(path)
+		if err != nil {
+			return nil, err
+		}
+		return place.FollowOwn()
+	})
 }
 
-// checkMessage: a link that leads to the module itself would end with the module lost.
-func (m *Module) checkMessage(target *atomicfile.Target, err error) (*atomicfile.Target, error) {
-	if err == nil && target.Is(m.original) {
+// notItself finds what goes beside the module. A link that leads to the module itself
+// would end with the module lost.
+func (m *Module) notItself(path string, find func(string) (*atomicfile.Target, error)) (*atomicfile.Target, error) {
+	target, err := find(path)
+	if err == nil && m.Regular() && target.Is(m.original) {
 		target.Close()
-		return nil, fmt.Errorf("%s: is the module itself, under another name", m.message())
+		return nil, paths.About("create", path, errors.New("is the module itself, under another name"))
 	}
 	return target, err
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"sign-file/internal/atomicfile"
 	"sign-file/internal/compressed"
@@ -84,8 +85,13 @@ func (t *Tree) Add(path string, found func(Item, error)) {
 		return
 	}
 	t.roots = append(t.roots, root)
-	w := walk{Tree: t, root: root, found: found, above: []os.FileInfo{info}}
-	w.directory(root, "")
+	w := walk{Tree: t, root: root, found: found, seen: map[place]bool{}}
+	w.enter(root, "")
+	for len(w.links) > 0 {
+		link := w.links[0]
+		w.links = w.links[1:]
+		w.follow(link)
+	}
 }
 
 // walk is one directory that was named.
@@ -93,8 +99,15 @@ type walk struct {
 	*Tree
 	root  *atomicfile.Folder
 	found func(Item, error)
-	above []os.FileInfo // the directories on the way, where links are followed
+	// Where links are followed, each directory is looked through once, under its own
+	// name if it has one in the tree: a few links could make as many ways as there are
+	// stars.
+	seen  map[place]bool
+	links []string
 }
+
+// place tells directories apart.
+type place struct{ device, inode uint64 }
 
 // item is what was found at a path below the root.
 func (w *walk) item(relative string) Item {
@@ -111,7 +124,13 @@ func (w *walk) directory(dir *atomicfile.Folder, relative string) {
 		name := relative + entry.Name()
 		switch {
 		case entry.IsDir():
-			w.enter(dir.Sub, entry.Name(), name)
+			sub, err := dir.Sub(entry.Name())
+			if err != nil {
+				w.found(w.item(name), err)
+				continue
+			}
+			w.enter(sub, name+"/")
+			sub.Close()
 		case entry.Type() == fs.ModeSymlink:
 			w.link(dir, entry.Name(), name)
 		case isModule(name):
@@ -120,39 +139,43 @@ func (w *walk) directory(dir *atomicfile.Folder, relative string) {
 	}
 }
 
-// enter goes into a directory.
-func (w *walk) enter(open func(string) (*atomicfile.Folder, error), entry, name string) {
-	dir, err := open(entry)
-	if err != nil {
-		w.found(w.item(name), err)
-		return
-	}
-	defer dir.Close()
-	if w.Except != nil && dir.Is(w.Except) {
+// enter looks through a directory that was not seen before.
+func (w *walk) enter(dir *atomicfile.Folder, relative string) {
+	if w.Except != nil && dir.Is(w.Except) && relative != "" {
 		return
 	}
 	if w.FollowLinks {
 		info, err := dir.Stat()
 		if err != nil {
-			w.found(w.item(name), err)
+			w.found(Item{Path: dir.Path()}, err)
 			return
 		}
-		for _, above := range w.above {
-			if os.SameFile(above, info) {
-				return // a link to where the walk comes from
-			}
+		stat := info.Sys().(*syscall.Stat_t)
+		here := place{uint64(stat.Dev), uint64(stat.Ino)}
+		if w.seen[here] {
+			return
 		}
-		w.above = append(w.above, info)
-		defer func() { w.above = w.above[:len(w.above)-1] }()
+		w.seen[here] = true
 	}
-	w.directory(dir, name+"/")
+	w.directory(dir, relative)
+}
+
+// follow goes where a link leads.
+func (w *walk) follow(name string) {
+	dir, err := w.root.Follow(name)
+	if err != nil {
+		w.found(w.item(name), err)
+		return
+	}
+	defer dir.Close()
+	w.enter(dir, name+"/")
 }
 
 // link looks at a link: depmod goes where it leads.
 func (w *walk) link(dir *atomicfile.Folder, entry, name string) {
 	switch isDir := dir.LeadsToDir(entry); {
 	case isDir && w.FollowLinks && entry != "build" && entry != "source":
-		w.enter(dir.Follow, entry, name)
+		w.links = append(w.links, name)
 	case isDir:
 	case w.FollowLinks && isModule(name):
 		w.found(w.item(name), nil)

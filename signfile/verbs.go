@@ -154,7 +154,15 @@ func (s *Signer) DetachBlock(ctx context.Context, m *Module, dest string) error 
 	if err != nil {
 		return err
 	}
-	return atomicfile.WriteFile(dest, block)
+	target, err := m.notItself(dest, atomicfile.Follow)
+	if err != nil {
+		return err
+	}
+	file, err := target.CreateWith(block)
+	if err != nil {
+		return err
+	}
+	return file.Commit()
 }
 
 // AttachModule appends a finished PKCS#7 message and its trailer to a copy of the

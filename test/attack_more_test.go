@@ -122,6 +122,57 @@ func TestVerifyFollowsLinks(t *testing.T) {
 	wantExit(t, 3, "tree/link.ko: ", verify)
 }
 
+// A few links make more ways through a tree than anybody can go.
+func TestManyWays(t *testing.T) {
+	w := newWorkshop(t, t.TempDir(), 5000)
+	for i := range 40 {
+		mkdir(t, w.path(fmt.Sprintf("d%d", i)))
+		for _, name := range []string{"a", "b"} {
+			symlinkTo(t, fmt.Sprintf("../d%d", i+1), w.path(fmt.Sprintf("d%d/%s", i, name)))
+		}
+	}
+	mkdir(t, w.path("d40"))
+	writeFile(t, w.path("d40/good.ko"), string(w.signed), 0o644)
+	out, err := run(t, nil, "timeout", "30", program(t), "verify", "--kernel", "6.12", "--trusted", w.cert(), w.path("d0"))
+	if err != nil || strings.Count(out, "verified") != 1 {
+		t.Errorf("%v %s", err, out)
+	}
+}
+
+// A filesystem without hard links, owners and attributes.
+func TestFAT(t *testing.T) {
+	needRoot(t)
+	image := filepath.Join(t.TempDir(), "image")
+	writeFile(t, image, "", 0o600)
+	if err := os.Truncate(image, 4<<20); err != nil {
+		t.Fatal(err)
+	}
+	mustRun(t, nil, "mkfs.vfat", image)
+	dir := t.TempDir()
+	if out, err := run(t, nil, "mount", "-o", "loop", image, dir); err != nil {
+		testenv.Missing(t, "the right to mount an image: "+out)
+	}
+	t.Cleanup(func() { mustRun(t, nil, "umount", dir) })
+	w := newWorkshop(t, dir, 5000)
+	_, message, _ := cut(w.signed)
+	for _, operands := range [][]string{{"m.ko", "out.ko"}, {"m.ko", "out.ko"}, {"m.ko"}} {
+		for _, flags := range []string{"-d", "", "-p"} {
+			writeFile(t, w.path("m.ko"), string(w.module), 0o644)
+			if out, err := w.sign(flags, operands...); err != nil {
+				t.Fatalf("%q %q: %v %s", flags, operands, err, out)
+			}
+		}
+		w.holds(operands[len(operands)-1], w.signed)
+		w.holds("m.ko.p7s", message)
+	}
+	if out, err := w.program("keygen", "--type", "ec:p256", "key.pem"); err != nil {
+		t.Error(err, out)
+	}
+	out, err := w.program("keygen", "--type", "ec:p256", "key.pem")
+	w.fails(out, err, "key.pem")
+	w.only("m.ko", "m.ko.p7s", "out.ko", "key.pem")
+}
+
 func wantExit(t *testing.T, exit int, says string, run func() (string, error)) {
 	t.Helper()
 	out, err := run()

@@ -496,6 +496,11 @@ func TestKmodsign(t *testing.T) {
 	w.holds("out.ko", w.signed)
 	mustRun(t, nil, kmodsign, "-D", "sha256", w.key(), w.cert(), w.path("m.ko"), w.path("block"))
 	w.holds("block", w.signed[len(w.module):])
+	symlinkTo(t, "m.ko", w.path("link.ko"))
+	if out, err := run(t, nil, kmodsign, "-D", "sha256", w.key(), w.cert(), w.path("m.ko"), w.path("link.ko")); err == nil {
+		t.Errorf("-D into the module: %s", out)
+	}
+	w.holds("m.ko", w.module)
 	out, err := run(t, nil, kmodsign, "-D", "sha256", w.key(), w.cert(), w.path("m.ko"))
 	if err == nil || !strings.HasPrefix(out, "kmodsign: ") {
 		t.Errorf("-D without dest: %v %s", err, out)

@@ -213,18 +213,30 @@ func (f *File) name() error {
 	return nil
 }
 
-// create gives the file a name that has to be free. It is not
-// renameat2(RENAME_NOREPLACE), which NFS does not have. Discard removes a temporary
-// name.
+// create gives the file a name that has to be free.
 func (f *File) create(dir int) error {
 	var err error
 	if f.temp == "" {
 		err = f.linkat(dir, f.target.place.name)
 	} else {
-		err = unix.Linkat(dir, f.temp, dir, f.target.place.name, 0)
+		err = f.move(dir)
 	}
 	if errors.Is(err, unix.EEXIST) && !f.target.exclusive {
 		return ErrChanged // nothing was there when it was begun
+	}
+	return err
+}
+
+// move gives the free name to a file with a temporary one. NFS has no RENAME_NOREPLACE,
+// but hard links; vfat has it, and no hard links. Discard removes a temporary name that
+// is left.
+func (f *File) move(dir int) error {
+	err := unix.Renameat2(dir, f.temp, dir, f.target.place.name, unix.RENAME_NOREPLACE)
+	if err == nil {
+		f.temp = ""
+	}
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
+		err = unix.Linkat(dir, f.temp, dir, f.target.place.name, 0)
 	}
 	return err
 }
