@@ -59,10 +59,10 @@ func FuzzName(f *testing.F) {
 	f.Fuzz(func(t *testing.T, before, attribute, after string) {
 		const secret = "s3cr3t-pin"
 		if plain := strings.ToLower(strings.ReplaceAll(attribute, "%2D", "-")); !strings.HasSuffix(plain, "pin-value=") || strings.Contains(before+after, secret) {
-			t.Skip()
+			return
 		}
 		if before != "" && !strings.ContainsAny(before[len(before)-1:], ";?&: ") && !strings.ContainsAny(attribute[:1], ";?&") {
-			t.Skip() // no attribute of its own
+			return // no attribute of its own
 		}
 		if got := keys.Name(before + attribute + secret + after); strings.Contains(got, secret) {
 			t.Errorf("%q is shown as %q", before+attribute+secret+after, got)

@@ -21,7 +21,7 @@ const HeaderSize = 16
 // ErrNoValue says that nothing is published under the key.
 var ErrNoValue = errors.New("no value")
 
-// ErrNoGate: what is pinned there is not the map of a gate.
+// ErrNoGate says that what is pinned there is not the map of a gate.
 var ErrNoGate = errors.New("not the map of a gate")
 
 // Map is a protected map, open for reading.
