@@ -117,7 +117,7 @@ func ExampleTree() {
 
 // What a signed module says of its signer, without verifying it.
 func ExampleModule_Find() {
-	module, err := signfile.OpenModule("../testdata/golden/hello-rsa2048-sha256.ko")
+	module, err := signfile.OpenModule(context.Background(), "../testdata/golden/hello-rsa2048-sha256.ko")
 	check(err)
 	defer module.Close()
 	layout, err := module.Find()

@@ -274,7 +274,7 @@ func (d disks) sync(ctx context.Context) error {
 // one signs one module. What waits for its sync keeps the module open.
 func (s manyRun) one(ctx context.Context, item Item) finished {
 	f := finished{Result: Result{Item: item}}
-	module, err := open(item)
+	module, err := item.Open(ctx)
 	if err != nil {
 		f.Err = err
 		return f

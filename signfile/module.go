@@ -27,7 +27,9 @@ type Module struct {
 }
 
 // OpenModule opens a module: a regular file, which the path may lead to through links.
-func OpenModule(path string) (*Module, error) { return open(Item{Path: path}) }
+func OpenModule(ctx context.Context, path string) (*Module, error) {
+	return Item{Path: path}.Open(ctx)
+}
 
 // OpenRaw opens a file of which nothing is known: what it is called says nothing about
 // compression. One that is not regular can only be read once, and detached from.
@@ -50,19 +52,19 @@ func OpenRaw(path string) (*Module, error) {
 	return m, err
 }
 
-// open opens what a walk found, or a path named.
-func open(item Item) (*Module, error) {
-	place, err := item.place()
+// Open opens what a Tree found, or a path named. Decompressing it ends with ctx.
+func (i Item) Open(ctx context.Context) (*Module, error) {
+	place, err := i.place()
 	if err != nil {
 		return nil, err
 	}
-	m, err := openAt(place, item.follow())
+	m, err := openAt(place, i.follow())
 	if err != nil {
 		place.Close()
 		return nil, err
 	}
 	if m.format, m.packed = compressed.Of(place.Name()); m.packed {
-		if err := m.decompress(); err != nil {
+		if err := m.decompress(ctx); err != nil {
 			m.Close()
 			return nil, err
 		}
@@ -80,13 +82,13 @@ func openAt(place *atomicfile.Place, follow bool) (*Module, error) {
 
 // decompress makes the content a file without a name that holds the module,
 // uncompressed: a module may be larger than memory should be.
-func (m *Module) decompress() error {
+func (m *Module) decompress(ctx context.Context) error {
 	plain, err := atomicfile.Scratch()
 	if err != nil {
 		return m.named(fmt.Errorf("nowhere to decompress it to (TMPDIR): %w", err))
 	}
 	m.content = plain
-	if err := m.format.Decompress(context.Background(), plain, m.original.File()); err != nil {
+	if err := m.format.Decompress(ctx, plain, m.original.File()); err != nil {
 		return m.named(err)
 	}
 	info, err := plain.Stat()

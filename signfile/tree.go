@@ -45,9 +45,6 @@ func (i Item) place() (*atomicfile.Place, error) {
 // follow reports whether the module's name may be a link.
 func (i Item) follow() bool { return i.root == nil || i.linked }
 
-// Open opens the module.
-func (i Item) Open() (*Module, error) { return open(i) }
-
 // Tree finds modules in directories. It holds the directories that were named, so that
 // what is opened later is what was found, wherever their names lead by then.
 type Tree struct {

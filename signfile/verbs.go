@@ -12,7 +12,7 @@ import (
 // SignFile signs the module that a path leads to. Each file is replaced whole, at the
 // end; on an error all are as they were.
 func (s *Signer) SignFile(ctx context.Context, path string, out Output) error {
-	module, err := OpenModule(path)
+	module, err := OpenModule(ctx, path)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/hex"
 	"io"
 
@@ -79,7 +80,7 @@ func (p *program) toSign(c *cli.Context, algorithm *digest.Algorithm, path strin
 		if c.Bool("signed-attributes") {
 			return nil, false, usagef("--signed-attributes wants --cert")
 		}
-		sum, err = p.readModule(path, func(r io.Reader) ([]byte, error) {
+		sum, err = p.readModule(readOnly(c.Context), path, func(r io.Reader) ([]byte, error) {
 			h := algorithm.New()
 			_, err := io.Copy(h, r)
 			return h.Sum(nil), err
@@ -90,7 +91,7 @@ func (p *program) toSign(c *cli.Context, algorithm *digest.Algorithm, path strin
 	if err != nil {
 		return nil, false, err
 	}
-	sum, err = p.readModule(path, func(r io.Reader) ([]byte, error) {
+	sum, err = p.readModule(readOnly(c.Context), path, func(r io.Reader) ([]byte, error) {
 		return signer.Digest(c.Context, r)
 	})
 	_, isMu = public.(*mldsa.PublicKey)
@@ -98,7 +99,7 @@ func (p *program) toSign(c *cli.Context, algorithm *digest.Algorithm, path strin
 }
 
 // readModule reads a module's content, or standard input for "-".
-func (p *program) readModule(path string, read func(io.Reader) ([]byte, error)) ([]byte, error) {
+func (p *program) readModule(ctx context.Context, path string, read func(io.Reader) ([]byte, error)) ([]byte, error) {
 	if path == "-" {
 		in, err := p.input()
 		if err != nil {
@@ -107,7 +108,7 @@ func (p *program) readModule(path string, read func(io.Reader) ([]byte, error)) 
 		sum, err := read(in)
 		return sum, about("standard input", err)
 	}
-	module, err := signfile.OpenModule(path)
+	module, err := signfile.OpenModule(ctx, path)
 	if err != nil {
 		return nil, err
 	}

@@ -29,7 +29,7 @@ func (p *program) extract(c *cli.Context) error {
 	if c.Bool("signature") && c.Bool("data") {
 		return usagef("--signature and --data exclude each other")
 	}
-	module, err := signfile.OpenModule(args[0])
+	module, err := signfile.OpenModule(readOnly(c.Context), args[0])
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -37,7 +38,7 @@ func (p *program) inspect(c *cli.Context) error {
 	}
 	exit := exitOK
 	for _, path := range c.Args().Slice() {
-		report, err := guarded(func() (*moduleReport, error) { return inspectModule(path) })
+		report, err := guarded(func() (*moduleReport, error) { return inspectModule(readOnly(c.Context), path) })
 		if err != nil {
 			exit = p.fail(about(path, err))
 			continue
@@ -62,8 +63,8 @@ func (p *program) inspect(c *cli.Context) error {
 const maxSignatures = 100
 
 // inspectModule walks from the outermost signature to the innermost.
-func inspectModule(path string) (*moduleReport, error) {
-	module, err := signfile.OpenModule(path)
+func inspectModule(ctx context.Context, path string) (*moduleReport, error) {
+	module, err := signfile.OpenModule(ctx, path)
 	if err != nil {
 		return nil, err
 	}

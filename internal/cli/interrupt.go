@@ -67,6 +67,9 @@ func (c *interruptible) start() {
 	}()
 }
 
+// readOnly is a context for verbs that write no module: they die of a signal on the spot.
+func readOnly(ctx context.Context) context.Context { return context.WithoutCancel(ctx) }
+
 // wrote looks at what became of a write to a standard stream.
 func (c *interruptible) wrote(err error) {
 	if errors.Is(err, syscall.EPIPE) && !signal.Ignored(syscall.SIGPIPE) {

@@ -34,7 +34,7 @@ func (p *program) strip(c *cli.Context) error {
 }
 
 func stripModule(ctx context.Context, path string) error {
-	module, err := signfile.OpenModule(path)
+	module, err := signfile.OpenModule(ctx, path)
 	if err != nil {
 		return err
 	}

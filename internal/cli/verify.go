@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"runtime"
 	"strings"
@@ -71,11 +72,11 @@ func (p *program) verify(c *cli.Context) error {
 	if err := run.collect(&tree, c.Args().Slice()); err != nil {
 		return err
 	}
-	return run.judge(c.Int("jobs"), func(item signfile.Item) (*kernel.Verdict, error) { return verifyModule(item, judge) })
+	return run.judge(c.Int("jobs"), func(item signfile.Item) (*kernel.Verdict, error) { return verifyModule(readOnly(c.Context), item, judge) })
 }
 
-func verifyModule(item signfile.Item, judge *kernel.Judge) (*kernel.Verdict, error) {
-	module, err := item.Open()
+func verifyModule(ctx context.Context, item signfile.Item, judge *kernel.Judge) (*kernel.Verdict, error) {
+	module, err := item.Open(ctx)
 	if err != nil {
 		return nil, err
 	}
