@@ -139,38 +139,33 @@ func TestManyWays(t *testing.T) {
 	}
 }
 
-// A filesystem without hard links, owners and attributes.
-func TestFAT(t *testing.T) {
+// Where a file can't be made without a name, as without /proc, it has a hidden one until
+// it gets its own: one that must be free, or one that is replaced.
+func TestNamedTemporaryFile(t *testing.T) {
 	needRoot(t)
-	image := filepath.Join(t.TempDir(), "image")
-	writeFile(t, image, "", 0o600)
-	if err := os.Truncate(image, 4<<20); err != nil {
-		t.Fatal(err)
-	}
-	mustRun(t, nil, "mkfs.vfat", image)
-	dir := t.TempDir()
-	if out, err := run(t, nil, "mount", "-o", "loop", image, dir); err != nil {
-		testenv.Missing(t, "the right to mount an image: "+out)
-	}
-	t.Cleanup(func() { mustRun(t, nil, "umount", dir) })
-	w := newWorkshop(t, dir, 5000)
-	_, message, _ := cut(w.signed)
-	for _, operands := range [][]string{{"m.ko", "out.ko"}, {"m.ko", "out.ko"}, {"m.ko"}} {
-		for _, flags := range []string{"-d", "", "-p"} {
-			writeFile(t, w.path("m.ko"), string(w.module), 0o644)
-			if out, err := w.sign(flags, operands...); err != nil {
-				t.Fatalf("%q %q: %v %s", flags, operands, err, out)
-			}
-		}
-		w.holds(operands[len(operands)-1], w.signed)
-		w.holds("m.ko.p7s", message)
-	}
-	if out, err := w.program("keygen", "--type", "ec:p256", "key.pem"); err != nil {
-		t.Error(err, out)
-	}
-	out, err := w.program("keygen", "--type", "ec:p256", "key.pem")
-	w.fails(out, err, "key.pem")
+	w := newWorkshop(t, t.TempDir(), 5000)
+	w.withoutProc(true, "sha256", w.key(), w.cert(), "m.ko", "out.ko")
+	w.holds("out.ko", w.signed)
+	w.withoutProc(true, "-d", "sha256", w.key(), w.cert(), "m.ko")
+	w.withoutProc(true, "-p", "sha256", w.key(), w.cert(), "m.ko", "out.ko")
+	w.holds("out.ko", w.signed)
+	w.withoutProc(true, "sha256", w.key(), w.cert(), "m.ko")
+	w.holds("m.ko", w.signed)
+	w.withoutProc(true, "keygen", "--type", "ec:p256", "key.pem")
+	key := readFile(t, w.path("key.pem"))
+	w.withoutProc(false, "keygen", "--type", "ec:p256", "key.pem")
+	w.holds("key.pem", key)
+	w.withoutProc(true, "keygen", "--type", "ec:p256", "--force", "key.pem")
 	w.only("m.ko", "m.ko.p7s", "out.ko", "key.pem")
+}
+
+// withoutProc runs the program where nothing is mounted at /proc.
+func (w *workshop) withoutProc(works bool, args ...string) {
+	w.Helper()
+	out, err := run(w.T, nil, "unshare", append([]string{"-m", "sh", "-c", `umount -l /proc && cd "$0" && exec "$@"`, w.dir, program(w.T)}, args...)...)
+	if (err == nil) != works {
+		w.Errorf("%q: %v %s", args, err, out)
+	}
 }
 
 func wantExit(t *testing.T, exit int, says string, run func() (string, error)) {

@@ -29,7 +29,6 @@ var packages = map[string]string{
 	"losetup":            "mount",
 	"lz4":                "lz4",
 	"make":               "make",
-	"mkfs.vfat":          "dosfstools",
 	"mkfs.ext3":          "e2fsprogs",
 	"mkfs.ext4":          "e2fsprogs",
 	"modinfo":            "kmod",
