@@ -31,7 +31,7 @@ func SignedAttributes(digest []byte) []byte {
 
 // SignedBytes returns what a signature over signed attributes covers: their
 // DER with the SET tag in place of [0] (RFC 5652, section 5.4).
-func (s *Signer) SignedBytes() []byte {
+func (s *SignerInfo) SignedBytes() []byte {
 	b := append([]byte(nil), s.SignedAttributes...)
 	b[0] = byte(cbasn1.SET)
 	return b
@@ -40,7 +40,7 @@ func (s *Signer) SignedBytes() []byte {
 // MessageDigest reads the signed attributes and returns the digest of the
 // content that they name. contentType must be among them and equal want, and no
 // attribute may come twice, as in the kernel's pkcs7_sig_note_authenticated_attr.
-func (s *Signer) MessageDigest(want asn1.ObjectIdentifier) ([]byte, error) {
+func (s *SignerInfo) MessageDigest(want asn1.ObjectIdentifier) ([]byte, error) {
 	var contentType asn1.ObjectIdentifier
 	var digest []byte
 	attributes := cryptobyte.String(s.SignedAttributes)

@@ -44,11 +44,11 @@ type SignedData struct {
 	// nil when absent.
 	Certificates []byte
 	CRLs         []byte
-	Signers      []Signer
+	Signers      []SignerInfo
 }
 
-// Signer is a SignerInfo, RFC 5652, section 5.3.
-type Signer struct {
+// SignerInfo is how one signer signed, RFC 5652, section 5.3.
+type SignerInfo struct {
 	Version int
 	ID      SignerID
 
@@ -93,7 +93,7 @@ func (a AlgorithmIdentifier) HasAbsentOrNullParameters() bool {
 
 // New returns the message that sign-file writes: one signer, no certificates,
 // and the version that goes with the way the signer is named.
-func New(signer Signer) *SignedData {
+func New(signer SignerInfo) *SignedData {
 	signer.Version = 1
 	if signer.ID.ByKeyID() {
 		signer.Version = 3
@@ -104,7 +104,7 @@ func New(signer Signer) *SignedData {
 		Version:          signer.Version,
 		DigestAlgorithms: algorithms.BytesOrPanic(),
 		ContentType:      OIDData,
-		Signers:          []Signer{signer},
+		Signers:          []SignerInfo{signer},
 	}
 }
 
@@ -138,7 +138,7 @@ func (s *SignedData) add(b *cryptobyte.Builder) { // SignedData ::= SEQUENCE {
 	})
 }
 
-func (s *Signer) add(b *cryptobyte.Builder) { // SignerInfo ::= SEQUENCE {
+func (s *SignerInfo) add(b *cryptobyte.Builder) { // SignerInfo ::= SEQUENCE {
 	b.AddASN1Int64(int64(s.Version))  // version CMSVersion,
 	s.ID.add(b)                       // sid SignerIdentifier,
 	s.Digest.add(b)                   // digestAlgorithm DigestAlgorithmIdentifier,

@@ -97,8 +97,8 @@ func parseSignedData(body cryptobyte.String) (*SignedData, error) { // SignedDat
 	return &s, nil
 }
 
-func parseSigner(signers *cryptobyte.String) (*Signer, error) { // SignerInfo ::= SEQUENCE {
-	var s Signer
+func parseSigner(signers *cryptobyte.String) (*SignerInfo, error) { // SignerInfo ::= SEQUENCE {
+	var s SignerInfo
 	var body, signature cryptobyte.String
 	if !signers.ReadASN1(&body, cbasn1.SEQUENCE) ||
 		!body.ReadASN1Integer(&s.Version) || // version CMSVersion,

@@ -116,7 +116,7 @@ func FuzzMessage(f *testing.F) {
 // hasInnerASN1 tells that there are values in a message which the strict parser does
 // not look into, and the kernel decodes later: certificates and ECDSA signatures.
 func hasInnerASN1(message *cms.SignedData) bool {
-	return message.Certificates != nil || slices.ContainsFunc(message.Signers, func(s cms.Signer) bool {
+	return message.Certificates != nil || slices.ContainsFunc(message.Signers, func(s cms.SignerInfo) bool {
 		return !s.Algorithm.OID.Equal(scheme.OIDRSA())
 	})
 }

@@ -70,16 +70,16 @@ func TestMLDSARefused(t *testing.T) {
 	data := read(t, "../testdata/hello.ko")
 	for _, test := range []struct {
 		name, golden, ring string
-		change             func(*cms.Signer)
+		change             func(*cms.SignerInfo)
 		want               syscall.Errno
 	}{
-		{"damaged signature", "mldsa65-sha512", "mldsa65", func(s *cms.Signer) { s.Signature[9] ^= 1 }, syscall.EKEYREJECTED},
-		{"cut signature", "mldsa65-sha512", "mldsa65", func(s *cms.Signer) { s.Signature = s.Signature[1:] }, syscall.EKEYREJECTED},
-		{"damaged attributes", "mldsa65-sha512-attributes", "mldsa65", func(s *cms.Signer) { s.SignedAttributes[len(s.SignedAttributes)-1] ^= 1 }, syscall.EKEYREJECTED},
-		{"another key", "mldsa65-sha512", "mldsa44", func(*cms.Signer) {}, syscall.ENOKEY},
-		{"another size named", "mldsa65-sha512", "mldsa65", func(s *cms.Signer) { s.Algorithm.OID[8] = 17 }, syscall.EKEYREJECTED},
-		{"RSA named", "mldsa65-sha512", "mldsa65", func(s *cms.Signer) { s.Algorithm.OID = scheme.OIDRSA() }, syscall.EKEYREJECTED},
-		{"SLH-DSA", "mldsa65-sha512", "mldsa65", func(s *cms.Signer) { s.Algorithm.OID[8] = 20 }, syscall.ENOPKG},
+		{"damaged signature", "mldsa65-sha512", "mldsa65", func(s *cms.SignerInfo) { s.Signature[9] ^= 1 }, syscall.EKEYREJECTED},
+		{"cut signature", "mldsa65-sha512", "mldsa65", func(s *cms.SignerInfo) { s.Signature = s.Signature[1:] }, syscall.EKEYREJECTED},
+		{"damaged attributes", "mldsa65-sha512-attributes", "mldsa65", func(s *cms.SignerInfo) { s.SignedAttributes[len(s.SignedAttributes)-1] ^= 1 }, syscall.EKEYREJECTED},
+		{"another key", "mldsa65-sha512", "mldsa44", func(*cms.SignerInfo) {}, syscall.ENOKEY},
+		{"another size named", "mldsa65-sha512", "mldsa65", func(s *cms.SignerInfo) { s.Algorithm.OID[8] = 17 }, syscall.EKEYREJECTED},
+		{"RSA named", "mldsa65-sha512", "mldsa65", func(s *cms.SignerInfo) { s.Algorithm.OID = scheme.OIDRSA() }, syscall.EKEYREJECTED},
+		{"SLH-DSA", "mldsa65-sha512", "mldsa65", func(s *cms.SignerInfo) { s.Algorithm.OID[8] = 20 }, syscall.ENOPKG},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			signed, err := cms.Parse(golden(t, test.golden+".p7s"))

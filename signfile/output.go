@@ -246,13 +246,13 @@ func (m *Module) hide(target *atomicfile.Target) {
 	}
 }
 
-// message is the path of the file that has the PKCS#7 message only.
-func (m *Module) message() string { return m.Path() + ".p7s" }
+// messagePath is the path of the file that has only the PKCS#7 message.
+func (m *Module) messagePath() string { return m.Path() + ".p7s" }
 
 // messageTarget is that file, next to the module. Nobody gave this name: a link there
 // is followed as sign-file does, but only one of the user's own.
 func (m *Module) messageTarget() (*atomicfile.Target, error) {
-	return m.notItself(m.message(), func(path string) (*atomicfile.Target, error) {
+	return m.notItself(m.messagePath(), func(path string) (*atomicfile.Target, error) {
 		if m.Regular() {
 			return m.place.Sibling(m.place.Name() + ".p7s").FollowOwn()
 		}

@@ -71,7 +71,7 @@ func SignFile(ctx context.Context, path string, o Options) error {
 type Signer struct {
 	options Options
 	public  crypto.PublicKey
-	info    cms.Signer // without what differs from file to file
+	info    cms.SignerInfo // without what differs from file to file
 }
 
 // ErrMessageTooLong says that the PKCS#7 message, for which a certificate's names are to
@@ -183,7 +183,7 @@ func (s *Signer) Message(ctx context.Context, sum []byte) ([]byte, error) {
 
 // cover returns a signer that lacks its signature, and the sum of what that covers:
 // the content's, or that of the signed attributes.
-func (s *Signer) cover(sum []byte) (cms.Signer, []byte) {
+func (s *Signer) cover(sum []byte) (cms.SignerInfo, []byte) {
 	info := s.info
 	if s.options.SignedAttributes {
 		info.SignedAttributes = cms.SignedAttributes(sum)

@@ -54,7 +54,7 @@ func (p *program) name() string { return filepath.Base(p.argv0) }
 
 // fail prints the one line that ends a failed run.
 func (p *program) fail(err error) int {
-	p.say("%s", message(err))
+	p.say("%s", errorText(err))
 	return exitFailure
 }
 
@@ -70,8 +70,8 @@ func (p *program) say(format string, args ...any) {
 	p.wrote(err)
 }
 
-// message puts an error of package os into the form of all others, file first.
-func message(err error) string {
+// errorText puts an error of package os into the form of all others, file first.
+func errorText(err error) string {
 	if pathErr, ok := err.(*os.PathError); ok {
 		return fmt.Sprintf("%s: %v", pathErr.Path, pathErr.Err)
 	}

@@ -32,7 +32,7 @@ type signerReport struct {
 	Key     string `json:"key,omitempty"`
 }
 
-func reportSigner(s cms.Signer) signerReport {
+func reportSigner(s cms.SignerInfo) signerReport {
 	r := signerReport{
 		Hash:          s.Digest.OID.String(),
 		SignatureSize: len(s.Signature),

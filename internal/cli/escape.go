@@ -58,7 +58,7 @@ func escaped(args []any) []any {
 		case string:
 			clean[i] = oneLine(a)
 		case error:
-			clean[i] = oneLine(message(a))
+			clean[i] = oneLine(errorText(a))
 		case fmt.Stringer:
 			clean[i] = oneLine(a.String())
 		default:

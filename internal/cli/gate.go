@@ -210,7 +210,7 @@ func (p *program) loadOne(loader *gate.Loader, g *gate.Gate, key []byte, r *load
 		r.Errno, r.Number = unix.ErrnoName(errno), int(errno)
 		r.Reason = diagnose(value, errno, g)
 	default:
-		r.Error = message(about(r.File, err))
+		r.Error = errorText(about(r.File, err))
 	}
 }
 

@@ -41,8 +41,8 @@ func TestWantFile(t *testing.T) {
 // Advice is added to an error, and takes nothing away: neither its type nor the name.
 func TestKeyAdviceKeepsTheError(t *testing.T) {
 	_, err := keys.Open(t.Context(), "../../testdata/keys/odd/brainpoolP256r1.key", nil)
-	advised := message(keyAdvice(err))
-	if !strings.HasPrefix(advised, message(err)+" (") || strings.Count(advised, "brainpoolP256r1.key") != 1 {
-		t.Errorf("%q of %q", advised, message(err))
+	advised := errorText(keyAdvice(err))
+	if !strings.HasPrefix(advised, errorText(err)+" (") || strings.Count(advised, "brainpoolP256r1.key") != 1 {
+		t.Errorf("%q of %q", advised, errorText(err))
 	}
 }

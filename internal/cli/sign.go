@@ -217,7 +217,7 @@ func (r *signRun) report(result signfile.Result) {
 	switch {
 	case result.Err != nil:
 		r.failed++
-		report.Result, report.Error = "failed", message(about(result.Path, result.Err))
+		report.Result, report.Error = "failed", errorText(about(result.Path, result.Err))
 		if errors.Is(result.Err, signfile.ErrSigned) {
 			report.Error += " (--replace signs it anew, --unsigned-only skips it)"
 		}

@@ -72,7 +72,9 @@ func (p *program) verify(c *cli.Context) error {
 	if err := run.collect(&tree, c.Args().Slice()); err != nil {
 		return err
 	}
-	return run.judge(c.Int("jobs"), func(item signfile.Item) (*kernel.Verdict, error) { return verifyModule(readOnly(c.Context), item, judge) })
+	return run.judge(c.Int("jobs"), func(item signfile.Item) (*kernel.Verdict, error) {
+		return verifyModule(readOnly(c.Context), item, judge)
+	})
 }
 
 func verifyModule(ctx context.Context, item signfile.Item, judge *kernel.Judge) (*kernel.Verdict, error) {
@@ -260,7 +262,7 @@ func (r *verifyRun) undecided(path string, err error) error {
 	}
 	r.fail(err)
 	if r.json {
-		return r.writeJSON(verdictReport{fileField: fileNamed(path), Error: message(err)})
+		return r.writeJSON(verdictReport{fileField: fileNamed(path), Error: errorText(err)})
 	}
 	return nil
 }
