@@ -52,8 +52,12 @@ func (s *signerInfo) validateTrust(j *Judge) error {
 			return s.seenBefore(c)
 		}
 		c.seen = true
-		if found, err := j.keys.find(c.id, c.keyID); err == nil {
+		found, err := j.keys.find(c.id, c.keyID)
+		if err == nil {
 			return s.matched(j, found, signed, c)
+		}
+		if errors.Is(err, errAmbiguous) {
+			return err
 		}
 		if c.signer == c {
 			return s.unknown() // a root of its own
@@ -100,30 +104,21 @@ var errAmbiguous = errors.New("not decided: several trusted certificates have th
 
 // matched verifies what a key of the ring has to vouch for. With a key at hand
 // every refusal becomes EKEYREJECTED. Of several keys all have to say the same.
-func (s *signerInfo) matched(j *Judge, found []candidate, signed *signature, at *link) error {
-	first := found[0].vouchFor(j, signed)
+func (s *signerInfo) matched(j *Judge, found []*x509, signed *signature, at *link) error {
+	first := vouches(j, found[0], signed)
 	for _, other := range found[1:] {
-		if err := other.vouchFor(j, signed); (err == nil) != (first == nil) {
+		if err := vouches(j, other, signed); (err == nil) != (first == nil) {
 			return errAmbiguous
 		}
 	}
 	if first == nil {
-		s.vouch(found[0].key, at)
+		s.vouch(found[0], at)
 	}
 	return first
 }
 
-// candidate is a key that the kernel may find.
-type candidate struct {
-	key   *x509
-	other bool // its key identifier is not the one that is asked for too
-}
-
-func (c candidate) vouchFor(j *Judge, signed *signature) error {
-	if c.other {
-		return refuse(syscall.EKEYREJECTED, findFunction, "the trusted certificate of that issuer and serial number has another key identifier")
-	}
-	err := j.kernel.verifySignature(&c.key.key, signed)
+func vouches(j *Judge, key *x509, signed *signature) error {
+	err := j.kernel.verifySignature(&key.key, signed)
 	if refusal := RefusalOf(err); refusal != nil {
 		return refuse(syscall.EKEYREJECTED, refusal.Func, "%s", refusal.Reason)
 	}
@@ -160,8 +155,8 @@ const findFunction = "find_asymmetric_key"
 
 // find looks for the certificates that have the first identifier, as either of their
 // own. The kernel takes one of them, and then wants the second as its key identifier;
-// nil is any.
-func (k keys) find(id, keyID []byte) ([]candidate, error) {
+// nil is any. Where some have that and some don't, there is no telling.
+func (k keys) find(id, keyID []byte) ([]*x509, error) {
 	either := id
 	if either == nil {
 		either, keyID = keyID, nil
@@ -173,11 +168,22 @@ func (k keys) find(id, keyID []byte) ([]candidate, error) {
 	if len(found) == 0 {
 		return nil, refuse(syscall.ENOKEY, findFunction, "no such key")
 	}
-	var candidates []candidate
-	for _, c := range found {
-		candidates = append(candidates, candidate{c, keyID != nil && !same(c.keyID, keyID)})
+	if keyID == nil {
+		return found, nil
 	}
-	return candidates, nil
+	others := 0
+	for _, c := range found {
+		if !same(c.keyID, keyID) {
+			others++
+		}
+	}
+	switch others {
+	case 0:
+		return found, nil
+	case len(found):
+		return nil, refuse(syscall.EKEYREJECTED, findFunction, "the trusted certificate of that issuer and serial number has another key identifier")
+	}
+	return nil, errAmbiguous
 }
 
 // describe names a signer for people.
