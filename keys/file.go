@@ -8,11 +8,13 @@ import (
 	"crypto/rsa"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 	"sync/atomic"
 
 	"sign-file/internal/bounded"
 	"sign-file/internal/p384"
+	"sign-file/internal/rsaifma"
 	"sign-file/internal/scheme"
 	"sign-file/keys/internal/pkcs8"
 	"sign-file/keys/token"
@@ -48,6 +50,22 @@ type (
 type fileKey struct{ crypto.Signer }
 
 func (fileKey) Close() error { return nil }
+
+// Batch implements Batcher.
+func (k fileKey) Batch() int {
+	if b, ok := k.Signer.(Batcher); ok {
+		return b.Batch()
+	}
+	return 1
+}
+
+// Faults implements Batcher.
+func (k fileKey) Faults() int {
+	if b, ok := k.Signer.(Batcher); ok {
+		return b.Faults()
+	}
+	return 0
+}
 
 func openFile(path string, pin PINFunc) (Key, error) {
 	data, err := bounded.ReadFile(path, maxFileSize)
@@ -95,7 +113,7 @@ var errLongPassphrase = fmt.Errorf("passphrase longer than %d bytes", token.MaxP
 func usable(key crypto.Signer) crypto.Signer {
 	switch key := key.(type) {
 	case *rsa.PrivateKey:
-		return rsaKey{key}
+		return rsaKey{key, engineFor(key)}
 	case *ecdsa.PrivateKey:
 		return ecdsaKey{key}
 	case *p384.PrivateKey:
@@ -104,8 +122,43 @@ func usable(key crypto.Signer) crypto.Signer {
 	return key
 }
 
+// StandardRSA is the environment variable that has crypto/rsa sign, and not the engine
+// of AVX-512 IFMA, if it is "std".
+const StandardRSA = "SIGN_FILE_RSA"
+
+// engineFor returns nil for keys that crypto/rsa signs with, and in FIPS 140 mode.
+func engineFor(key *rsa.PrivateKey) *rsaifma.Signer {
+	if fips140.Enabled() || os.Getenv(StandardRSA) == "std" {
+		return nil
+	}
+	engine, err := rsaifma.NewSigner(key)
+	if err != nil {
+		return nil
+	}
+	return engine
+}
+
 // rsaKey is an RSA key that signs PKCS#1 v1.5 only.
-type rsaKey struct{ private *rsa.PrivateKey }
+type rsaKey struct {
+	private *rsa.PrivateKey
+	engine  *rsaifma.Signer // nil: crypto/rsa
+}
+
+// Batch implements Batcher.
+func (k rsaKey) Batch() int {
+	if k.engine == nil {
+		return 1
+	}
+	return rsaifma.Batch
+}
+
+// Faults implements Batcher.
+func (k rsaKey) Faults() int {
+	if k.engine == nil {
+		return 0
+	}
+	return k.engine.Faults()
+}
 
 func (k rsaKey) Public() crypto.PublicKey { return k.private.Public() }
 
@@ -116,6 +169,9 @@ func (k rsaKey) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte
 	algorithm, sum, err := scheme.ReadRequest(digest, opts)
 	if err != nil {
 		return nil, err
+	}
+	if k.engine != nil {
+		return k.engine.Sign(algorithm.DigestInfo(sum))
 	}
 	if !fips140.Enforced() {
 		return k.private.Sign(rand.Reader, algorithm.DigestInfo(sum), crypto.Hash(0))
