@@ -112,8 +112,12 @@ var errLongPassphrase = fmt.Errorf("passphrase longer than %d bytes", token.MaxP
 // it. Those of filippo.io/mldsa are that already.
 func usable(key crypto.Signer) crypto.Signer {
 	switch key := key.(type) {
+	case *pkcs8.RSA:
+		standard := sync.OnceValues(key.Standard)
+		return rsaKey{&key.Numbers.Public, engineFor(key.Numbers, standard), standard}
 	case *rsa.PrivateKey:
-		return rsaKey{key, engineFor(key)}
+		standard := func() (*rsa.PrivateKey, error) { return key, nil }
+		return rsaKey{&key.PublicKey, engineFor(rsaifma.NumbersOf(key), standard), standard}
 	case *ecdsa.PrivateKey:
 		return ecdsaKey{key}
 	case *p384.PrivateKey:
@@ -127,11 +131,11 @@ func usable(key crypto.Signer) crypto.Signer {
 const StandardRSA = "SIGN_FILE_RSA"
 
 // engineFor returns nil for keys that crypto/rsa signs with, and in FIPS 140 mode.
-func engineFor(key *rsa.PrivateKey) *rsaifma.Signer {
+func engineFor(numbers rsaifma.Numbers, standard func() (*rsa.PrivateKey, error)) *rsaifma.Signer {
 	if fips140.Enabled() || os.Getenv(StandardRSA) == "std" {
 		return nil
 	}
-	engine, err := rsaifma.NewSigner(key)
+	engine, err := rsaifma.NewSigner(numbers, standard)
 	if err != nil {
 		return nil
 	}
@@ -140,8 +144,9 @@ func engineFor(key *rsa.PrivateKey) *rsaifma.Signer {
 
 // rsaKey is an RSA key that signs PKCS#1 v1.5 only.
 type rsaKey struct {
-	private *rsa.PrivateKey
-	engine  *rsaifma.Signer // nil: crypto/rsa
+	public   *rsa.PublicKey
+	engine   *rsaifma.Signer // nil: crypto/rsa
+	standard func() (*rsa.PrivateKey, error)
 }
 
 // Batch implements Batcher.
@@ -160,7 +165,7 @@ func (k rsaKey) Faults() int {
 	return k.engine.Faults()
 }
 
-func (k rsaKey) Public() crypto.PublicKey { return k.private.Public() }
+func (k rsaKey) Public() crypto.PublicKey { return k.public }
 
 // Sign signs a DigestInfo that is made here: crypto/rsa has another object identifier
 // for RIPEMD-160 than OpenSSL, and none for SM3. FIPS 140-only mode can't say of a bare
@@ -173,13 +178,17 @@ func (k rsaKey) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte
 	if k.engine != nil {
 		return k.engine.Sign(algorithm.DigestInfo(sum))
 	}
+	private, err := k.standard()
+	if err != nil {
+		return nil, err
+	}
 	if !fips140.Enforced() {
-		return k.private.Sign(rand.Reader, algorithm.DigestInfo(sum), crypto.Hash(0))
+		return private.Sign(rand.Reader, algorithm.DigestInfo(sum), crypto.Hash(0))
 	}
 	if algorithm.Hash() == 0 {
 		return nil, fmt.Errorf("%v is not allowed in FIPS 140-only mode", algorithm)
 	}
-	return k.private.Sign(rand.Reader, sum, algorithm.Hash())
+	return private.Sign(rand.Reader, sum, algorithm.Hash())
 }
 
 // ecdsaKey is an ECDSA key that looks at what it is asked for: crypto/ecdsa signs any

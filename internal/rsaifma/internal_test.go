@@ -44,7 +44,7 @@ func TestExponentiate(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, private := range []*rsa.PrivateKey{private, swapped(private)} {
-			key, err := NewKey(private)
+			key, err := NewKey(NumbersOf(private))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -95,7 +95,7 @@ func TestOddExponents(t *testing.T) {
 		odd.D = d
 		odd.Precomputed.Dp = new(big.Int).Mod(d, new(big.Int).Sub(private.Primes[0], one))
 		odd.Precomputed.Dq = new(big.Int).Mod(d, new(big.Int).Sub(private.Primes[1], one))
-		key, err := NewKey(&odd)
+		key, err := NewKey(NumbersOf(&odd))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -112,7 +112,7 @@ func TestFault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer, err := NewSigner(private)
+	signer, err := NewSigner(NumbersOf(private), func() (*rsa.PrivateKey, error) { return private, nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +167,7 @@ func TestUnsupported(t *testing.T) {
 	even := *good
 	even.Primes = []*big.Int{new(big.Int).Add(good.Primes[0], big.NewInt(1)), good.Primes[1]}
 	for name, key := range map[string]*rsa.PrivateKey{"1024 bits": small, "without CRT values": bare, "three primes": &three, "an even prime": &even} {
-		if _, err := NewKey(key); err == nil {
+		if _, err := NewKey(NumbersOf(key)); err == nil {
 			t.Errorf("%s: taken", name)
 		}
 	}
@@ -192,7 +192,7 @@ func FuzzExponentiate(f *testing.F) {
 		if odd.Precomputed.Dp.Sign() == 0 || odd.Precomputed.Dq.Sign() == 0 {
 			return
 		}
-		key, err := NewKey(&odd)
+		key, err := NewKey(NumbersOf(&odd))
 		if err != nil {
 			t.Fatal(err)
 		}

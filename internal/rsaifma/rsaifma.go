@@ -13,7 +13,6 @@ package rsaifma
 import (
 	"crypto/rsa"
 	"errors"
-	"math/big"
 
 	"filippo.io/bigmod"
 )
@@ -53,67 +52,97 @@ type prime struct {
 	exponent             []byte   // d modulo prime-1, in windows of five bits, the highest first
 }
 
+// Numbers are those of an RSAPrivateKey (RFC 8017, appendix A.1.2): big endian, without
+// leading zeros. That they belong together is not checked: each signature is.
+type Numbers struct {
+	Public             rsa.PublicKey
+	P, Q, Dp, Dq, QInv []byte
+}
+
+// NumbersOf are those of a key that crypto/rsa has precomputed.
+func NumbersOf(private *rsa.PrivateKey) Numbers {
+	n := Numbers{Public: private.PublicKey}
+	pre := &private.Precomputed
+	if len(private.Primes) == 2 && pre.Dp != nil && pre.Dq != nil && pre.Qinv != nil {
+		n.P, n.Q = private.Primes[0].Bytes(), private.Primes[1].Bytes()
+		n.Dp, n.Dq, n.QInv = pre.Dp.Bytes(), pre.Dq.Bytes(), pre.Qinv.Bytes()
+	}
+	return n
+}
+
+// Takes reports whether NewKey takes a key: RSA of 2048, 3072 or 4096 bits, with an odd
+// public exponent and two odd primes of half the length, on a machine that is Supported.
+func (n *Numbers) Takes() bool {
+	bits := 0
+	if n.Public.N != nil {
+		bits = n.Public.N.BitLen()
+	}
+	if !Supported() || bits != 2048 && bits != 3072 && bits != 4096 || n.Public.E < 3 || n.Public.E&1 == 0 {
+		return false
+	}
+	half := bits / 16
+	for _, p := range [][]byte{n.P, n.Q} {
+		if len(p) != half || p[0] < 0x80 || p[half-1]&1 == 0 {
+			return false
+		}
+	}
+	for _, x := range [][]byte{n.Dp, n.Dq, n.QInv} {
+		if len(x) == 0 || len(x) > half {
+			return false
+		}
+	}
+	return true
+}
+
 // NewKey prepares a key. The error is ErrUnsupported where crypto/rsa is to be used.
-func NewKey(private *rsa.PrivateKey) (*Key, error) {
-	bits := private.N.BitLen()
-	if !Supported() || bits != 2048 && bits != 3072 && bits != 4096 || len(private.Primes) != 2 || private.E < 3 || private.E&1 == 0 {
+func NewKey(n Numbers) (*Key, error) {
+	if !n.Takes() {
 		return nil, ErrUnsupported
 	}
-	half := bits / 2
-	pre := private.Precomputed
-	for _, x := range append([]*big.Int{pre.Dp, pre.Dq, pre.Qinv}, private.Primes...) {
-		if x == nil || x.Sign() <= 0 || x.BitLen() > half {
-			return nil, ErrUnsupported
-		}
-	}
-	for _, p := range private.Primes {
-		if p.BitLen() != half || p.Bit(0) == 0 {
-			return nil, ErrUnsupported
-		}
-	}
-	k := &Key{public: &private.PublicKey, size: bits / 8, limbs: half/radix + 1}
+	size := n.Public.Size()
+	k := &Key{public: &n.Public, size: size, limbs: size*4/radix + 1}
 	if k.limbs%rows != 0 { // 1024, 1536 and 2048 bits take 20, 30 and 40
 		k.limbs += rows - k.limbs%rows
 	}
-	return k, k.prepare(private)
+	return k, k.prepare(&n)
 }
 
 // rows is that of gen: the number of limbs is a multiple of it.
 const rows = 5
 
-func (k *Key) prepare(private *rsa.PrivateKey) (err error) {
-	fill := func(x *big.Int, size int) []byte { return x.FillBytes(make([]byte, size)) }
+func (k *Key) prepare(n *Numbers) (err error) {
 	half := k.size / 2
-	if k.n, err = bigmod.NewModulus(fill(private.N, k.size)); err != nil {
+	if k.n, err = bigmod.NewModulus(n.Public.N.FillBytes(make([]byte, k.size))); err != nil {
 		return err
 	}
-	for i, modulus := range []**bigmod.Modulus{&k.p, &k.q} {
-		octets := fill(private.Primes[i], half)
-		if *modulus, err = bigmod.NewModulus(octets); err != nil {
-			return ErrUnsupported
-		}
-		exponent := private.Precomputed.Dp
-		if i == 1 {
-			exponent = private.Precomputed.Dq
-		}
-		if k.primes[i], err = k.newPrime(*modulus, octets, fill(exponent, half)); err != nil {
-			return err
-		}
+	if k.p, k.primes[0], err = k.newPrime(n.P, padded(n.Dp, half)); err != nil {
+		return err
 	}
-	if k.qInv, err = bigmod.NewNat().SetBytes(fill(private.Precomputed.Qinv, half), k.p); err != nil {
+	if k.q, k.primes[1], err = k.newPrime(n.Q, padded(n.Dq, half)); err != nil {
+		return err
+	}
+	if k.qInv, err = bigmod.NewNat().SetBytes(padded(n.QInv, half), k.p); err != nil {
 		return ErrUnsupported
 	}
-	k.qAll, err = bigmod.NewNat().SetBytes(fill(private.Primes[1], k.size), k.n)
-	return err
+	if k.qAll, err = bigmod.NewNat().SetBytes(padded(n.Q, k.size), k.n); err != nil {
+		return ErrUnsupported
+	}
+	return nil
 }
 
-func (k *Key) newPrime(m *bigmod.Modulus, octets, exponent []byte) (prime, error) {
+func padded(x []byte, size int) []byte { return append(make([]byte, size-len(x)), x...) }
+
+func (k *Key) newPrime(octets, exponent []byte) (*bigmod.Modulus, prime, error) {
+	m, err := bigmod.NewModulus(octets)
+	if err != nil {
+		return nil, prime{}, ErrUnsupported
+	}
 	// R modulo the prime, by doubling the highest power of two below it.
 	top := make([]byte, len(octets))
 	top[0] = 0x80
 	one, err := bigmod.NewNat().SetBytes(top, m)
 	if err != nil {
-		return prime{}, ErrUnsupported
+		return nil, prime{}, ErrUnsupported
 	}
 	for range radix*k.limbs - (8*len(octets) - 1) {
 		one.Add(one, m)
@@ -123,7 +152,7 @@ func (k *Key) newPrime(m *bigmod.Modulus, octets, exponent []byte) (prime, error
 	r3 := bigmod.NewNat().ExpandFor(m).Add(r2, m)
 	r3.Mul(one, m)
 	limbs := func(x *bigmod.Nat) []uint64 { return toLimbs(x.Bytes(m), k.limbs) }
-	return prime{
+	return m, prime{
 		modulus: toLimbs(octets, k.limbs), one: limbs(one), r2: limbs(r2), r3: limbs(r3),
 		n0: negativeInverse(m.Nat().Bits()[0]), exponent: windows(exponent),
 	}, nil

@@ -36,7 +36,7 @@ func newKey(t testing.TB, bits int) (*rsa.PrivateKey, *rsaifma.Key) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := rsaifma.NewKey(private)
+	key, err := rsaifma.NewKey(rsaifma.NumbersOf(private))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func TestOpenSSL(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		key, err := rsaifma.NewKey(parsed.(*rsa.PrivateKey))
+		key, err := rsaifma.NewKey(rsaifma.NumbersOf(parsed.(*rsa.PrivateKey)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -144,7 +144,7 @@ func TestWycheproof(t *testing.T) {
 			if err != nil {
 				continue
 			}
-			key, err := rsaifma.NewKey(parsed.(*rsa.PrivateKey))
+			key, err := rsaifma.NewKey(rsaifma.NumbersOf(parsed.(*rsa.PrivateKey)))
 			if err != nil {
 				continue // crypto/rsa signs with these
 			}
@@ -172,7 +172,7 @@ func TestWycheproof(t *testing.T) {
 // Many goroutines share a signer, and each gets its own signature.
 func TestSigner(t *testing.T) {
 	private, _ := newKey(t, 2048)
-	signer, err := rsaifma.NewSigner(private)
+	signer, err := rsaifma.NewSigner(rsaifma.NumbersOf(private), func() (*rsa.PrivateKey, error) { return private, nil })
 	if err != nil {
 		t.Fatal(err)
 	}

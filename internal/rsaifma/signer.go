@@ -13,9 +13,9 @@ import (
 // go together, up to Batch at once; none waits for company. Where a result is wrong,
 // crypto/rsa signs instead.
 type Signer struct {
-	key     *Key
-	private *rsa.PrivateKey
-	faults  atomic.Int64
+	key      *Key
+	standard func() (*rsa.PrivateKey, error)
+	faults   atomic.Int64
 
 	mu      sync.Mutex
 	waiting []request
@@ -32,16 +32,18 @@ type answer struct {
 	err       error
 }
 
-// NewSigner prepares a key: see NewKey.
-func NewSigner(private *rsa.PrivateKey) (*Signer, error) {
-	key, err := NewKey(private)
+// NewSigner prepares a key: see NewKey. standard returns the same key for crypto/rsa, and
+// is called only where it's needed.
+func NewSigner(n Numbers, standard func() (*rsa.PrivateKey, error)) (*Signer, error) {
+	key, err := NewKey(n)
 	if err != nil {
 		return nil, err
 	}
-	return &Signer{key: key, private: private}, nil
+	return &Signer{key: key, standard: standard}, nil
 }
 
-// Faults is how many results were wrong and made anew by crypto/rsa.
+// Faults is how many results were wrong and made anew by crypto/rsa, which found nothing
+// wrong with the key.
 func (s *Signer) Faults() int { return int(s.faults.Load()) }
 
 // Sign returns the PKCS#1 v1.5 signature of a DER DigestInfo.
@@ -91,7 +93,13 @@ func (s *Signer) next() []request {
 }
 
 func (s *Signer) byStandardLibrary(digestInfo []byte) answer {
-	s.faults.Add(1)
-	signature, err := s.private.Sign(rand.Reader, digestInfo, crypto.Hash(0))
+	private, err := s.standard()
+	if err != nil {
+		return answer{err: err}
+	}
+	signature, err := private.Sign(rand.Reader, digestInfo, crypto.Hash(0))
+	if err == nil {
+		s.faults.Add(1)
+	}
 	return answer{signature, err}
 }
