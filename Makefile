@@ -11,7 +11,7 @@ TAGS    := urfave_cli_no_docs,netgo,osusergo
 comma   := ,
 SCRIPTS := try.sh .ci/run $(wildcard tools/* test/*.sh test/kernel/*.sh)
 
-.PHONY: build static check test test-tree test-kernel race lint vuln bpf fuzz bench install clean
+.PHONY: build static check test test-tree test-kernel race lint vuln bpf fuzz bench install clean timing
 
 build:
 	$(GO) build -trimpath -tags $(TAGS) -ldflags '-s -w' -o sign-file .
@@ -94,3 +94,8 @@ install: build
 
 clean:
 	rm -f sign-file
+
+# Whether the time of an RSA signature tells anything of what it is made with: an
+# indication, on a quiet machine, by hand.
+timing:
+	$(GO) test -count=1 -tags timing -run TestTiming -v ./internal/rsaifma

@@ -8,11 +8,13 @@ import (
 	"crypto/rsa"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 	"sync/atomic"
 
 	"sign-file/internal/bounded"
 	"sign-file/internal/p384"
+	"sign-file/internal/rsaifma"
 	"sign-file/internal/scheme"
 	"sign-file/keys/internal/pkcs8"
 	"sign-file/keys/token"
@@ -48,6 +50,22 @@ type (
 type fileKey struct{ crypto.Signer }
 
 func (fileKey) Close() error { return nil }
+
+// Batch implements Batcher.
+func (k fileKey) Batch() int {
+	if b, ok := k.Signer.(Batcher); ok {
+		return b.Batch()
+	}
+	return 1
+}
+
+// Faults implements Batcher.
+func (k fileKey) Faults() int {
+	if b, ok := k.Signer.(Batcher); ok {
+		return b.Faults()
+	}
+	return 0
+}
 
 func openFile(path string, pin PINFunc) (Key, error) {
 	data, err := bounded.ReadFile(path, maxFileSize)
@@ -94,8 +112,12 @@ var errLongPassphrase = fmt.Errorf("passphrase longer than %d bytes", token.MaxP
 // it. Those of filippo.io/mldsa are that already.
 func usable(key crypto.Signer) crypto.Signer {
 	switch key := key.(type) {
+	case *pkcs8.RSA:
+		standard := sync.OnceValues(key.Standard)
+		return rsaKey{&key.Numbers.Public, engineFor(key.Numbers, standard), standard}
 	case *rsa.PrivateKey:
-		return rsaKey{key}
+		standard := func() (*rsa.PrivateKey, error) { return key, nil }
+		return rsaKey{&key.PublicKey, engineFor(rsaifma.NumbersOf(key), standard), standard}
 	case *ecdsa.PrivateKey:
 		return ecdsaKey{key}
 	case *p384.PrivateKey:
@@ -104,10 +126,46 @@ func usable(key crypto.Signer) crypto.Signer {
 	return key
 }
 
-// rsaKey is an RSA key that signs PKCS#1 v1.5 only.
-type rsaKey struct{ private *rsa.PrivateKey }
+// StandardRSA is the environment variable that has crypto/rsa sign, and not the engine
+// of AVX-512 IFMA, if it is "std".
+const StandardRSA = "SIGN_FILE_RSA"
 
-func (k rsaKey) Public() crypto.PublicKey { return k.private.Public() }
+// engineFor returns nil for keys that crypto/rsa signs with, and in FIPS 140 mode.
+func engineFor(numbers rsaifma.Numbers, standard func() (*rsa.PrivateKey, error)) *rsaifma.Signer {
+	if fips140.Enabled() || os.Getenv(StandardRSA) == "std" {
+		return nil
+	}
+	engine, err := rsaifma.NewSigner(numbers, standard)
+	if err != nil {
+		return nil
+	}
+	return engine
+}
+
+// rsaKey is an RSA key that signs PKCS#1 v1.5 only.
+type rsaKey struct {
+	public   *rsa.PublicKey
+	engine   *rsaifma.Signer // nil: crypto/rsa
+	standard func() (*rsa.PrivateKey, error)
+}
+
+// Batch implements Batcher.
+func (k rsaKey) Batch() int {
+	if k.engine == nil {
+		return 1
+	}
+	return rsaifma.Batch
+}
+
+// Faults implements Batcher.
+func (k rsaKey) Faults() int {
+	if k.engine == nil {
+		return 0
+	}
+	return k.engine.Faults()
+}
+
+func (k rsaKey) Public() crypto.PublicKey { return k.public }
 
 // Sign signs a DigestInfo that is made here: crypto/rsa has another object identifier
 // for RIPEMD-160 than OpenSSL, and none for SM3. FIPS 140-only mode can't say of a bare
@@ -117,13 +175,20 @@ func (k rsaKey) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte
 	if err != nil {
 		return nil, err
 	}
+	if k.engine != nil {
+		return k.engine.Sign(algorithm.DigestInfo(sum))
+	}
+	private, err := k.standard()
+	if err != nil {
+		return nil, err
+	}
 	if !fips140.Enforced() {
-		return k.private.Sign(rand.Reader, algorithm.DigestInfo(sum), crypto.Hash(0))
+		return private.Sign(rand.Reader, algorithm.DigestInfo(sum), crypto.Hash(0))
 	}
 	if algorithm.Hash() == 0 {
 		return nil, fmt.Errorf("%v is not allowed in FIPS 140-only mode", algorithm)
 	}
-	return k.private.Sign(rand.Reader, sum, algorithm.Hash())
+	return private.Sign(rand.Reader, sum, algorithm.Hash())
 }
 
 // ecdsaKey is an ECDSA key that looks at what it is asked for: crypto/ecdsa signs any

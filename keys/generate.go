@@ -64,20 +64,11 @@ func MarshalPEM(key crypto.Signer, passphrase []byte) ([]byte, error) {
 	if len(passphrase) > token.MaxPINSize {
 		return nil, errLongPassphrase
 	}
-	switch wrapped := key.(type) {
-	case rsaKey:
-		key = wrapped.private
-	case ecdsaKey:
-		key = wrapped.private
+	standard, err := standardKey(key)
+	if err != nil {
+		return nil, err
 	}
-	if k, ok := key.(*p384Key); ok {
-		std, err := k.std()
-		if err != nil {
-			return nil, err
-		}
-		key = std
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
+	der, err := x509.MarshalPKCS8PrivateKey(standard)
 	if err != nil {
 		return nil, err
 	}
@@ -90,4 +81,17 @@ func MarshalPEM(key crypto.Signer, passphrase []byte) ([]byte, error) {
 		return nil, err
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: encrypted}), nil
+}
+
+// standardKey is a key of this package as the standard library has it.
+func standardKey(key crypto.Signer) (crypto.Signer, error) {
+	switch k := key.(type) {
+	case rsaKey:
+		return k.standard()
+	case ecdsaKey:
+		return k.private, nil
+	case *p384Key:
+		return k.std()
+	}
+	return key, nil
 }

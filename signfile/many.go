@@ -3,10 +3,13 @@ package signfile
 import (
 	"cmp"
 	"context"
+	"crypto"
 	"errors"
+	"io"
 	"maps"
 	"math"
 	"os"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -68,9 +71,10 @@ type Many struct {
 // ErrSigned refuses a module that is signed already.
 var ErrSigned = errors.New("is signed already")
 
-// capacity is what the file descriptors that the process may have are enough for:
-// modules worked on at once, and finished files that wait for one syncfs.
-func (m Many) capacity() (jobs, group int) {
+// capacity is what the file descriptors that the process may have are enough for: modules
+// under way at once, of which the key signs so many beside the jobs, and finished files
+// that wait for one syncfs.
+func (m Many) capacity(signing int) (underWay, group int) {
 	const (
 		forJob   = 14 // a module, what it becomes and replaces, their folders, a compressor and its pipes
 		waiting  = 6  // a module and what it becomes and replaces, their folders
@@ -79,12 +83,12 @@ func (m Many) capacity() (jobs, group int) {
 	limit := unix.Rlimit{Cur: 1024}
 	unix.Getrlimit(unix.RLIMIT_NOFILE, &limit)
 	free := max(int(min(limit.Cur, math.MaxInt32))-forOther, 2)
-	jobs = free / forJob
+	underWay = free / forJob
 	if m.Sync {
-		jobs /= 2
+		underWay /= 2
 	}
-	jobs = max(min(jobs, m.Jobs), 1)
-	return jobs, max((free-jobs*forJob)/waiting, 1)
+	underWay = max(min(underWay, m.Jobs+signing), 1)
+	return underWay, max((free-underWay*forJob)/waiting, 1)
 }
 
 // SignMany signs modules, compressed ones too, and reports each from one
@@ -93,7 +97,8 @@ func (m Many) capacity() (jobs, group int) {
 // they were, are not reported.
 func (s *Signer) SignMany(ctx context.Context, items []Item, how Many, report func(Result)) {
 	opened := false
-	run := manyRun{Signer: s, how: how, output: sync.OnceValues(func() (*atomicfile.Folder, error) {
+	s, signing, work := s.forMany(how.Jobs)
+	run := manyRun{Signer: s, how: how, signing: signing, work: work, output: sync.OnceValues(func() (*atomicfile.Folder, error) {
 		opened = true
 		return openOutput(how.OutputDir)
 	})}
@@ -103,6 +108,34 @@ func (s *Signer) SignMany(ctx context.Context, items []Item, how Many, report fu
 			output.Close()
 		}
 	}
+}
+
+// batcher is keys.Batcher.
+type batcher interface{ Batch() int }
+
+// forMany returns a Signer whose key signs several digests at once if it can: while it
+// signs one module, others are read.
+func (s *Signer) forMany(jobs int) (many *Signer, signing int, work chan struct{}) {
+	work = make(chan struct{}, max(jobs, 1))
+	key, ok := s.options.Key.(batcher)
+	if !ok || key.Batch() < 2 {
+		return s, 0, work
+	}
+	copied := *s
+	copied.options.Key = yielding{s.options.Key, work}
+	return &copied, key.Batch() * runtime.GOMAXPROCS(0), work
+}
+
+// yielding is a key that lets others work while it signs.
+type yielding struct {
+	crypto.Signer
+	work chan struct{}
+}
+
+func (y yielding) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	<-y.work
+	defer func() { y.work <- struct{}{} }()
+	return y.Signer.Sign(random, digest, opts)
 }
 
 // openOutput opens the directory that the user named, and makes it.
@@ -117,6 +150,10 @@ func openOutput(path string) (*atomicfile.Folder, error) {
 type manyRun struct {
 	*Signer
 	how Many
+	// signing is how many modules more than jobs may be under way, for the key to have
+	// company, and work has a place for each job: who waits for the key holds none.
+	signing int
+	work    chan struct{}
 	// output opens the output directory when the first module is ready for it.
 	output func() (*atomicfile.Folder, error)
 }
@@ -127,15 +164,17 @@ func (s manyRun) sign(ctx context.Context, items []Item, report func(Result)) {
 	defer cancel()
 	todo := feed(begin, items)
 	done := make(chan finished)
-	jobs, group := how.capacity()
+	underWay, group := how.capacity(s.signing)
 	var workers sync.WaitGroup
-	for range min(jobs, len(items)) {
+	for range min(underWay, len(items)) {
 		workers.Go(func() {
 			for item := range todo {
 				if begin.Err() != nil {
 					return // feed's select may have chosen the item all the same
 				}
+				s.work <- struct{}{}
 				f := s.one(ctx, item)
+				<-s.work
 				switch {
 				case f.Err != nil && ctx.Err() != nil:
 					continue // cancelled, which is no failure

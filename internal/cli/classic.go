@@ -65,7 +65,7 @@ func (c *classic) sign(ctx context.Context, options map[byte]bool) error {
 		return err
 	}
 	defer module.Close()
-	signer, closeKey, err := openSigner(ctx, keys.PINFromEnv(pinVariable), c.hash, c.key, c.certificate, messageForm{useKeyID: options['k']})
+	signer, closeKey, err := c.openSigner(ctx, keys.PINFromEnv(pinVariable), c.hash, c.key, c.certificate, messageForm{useKeyID: options['k']})
 	if err != nil {
 		return err
 	}

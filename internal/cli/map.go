@@ -82,7 +82,7 @@ func (p *program) mapSign(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	signer, closeKey, err := openSigner(c.Context, p.askPIN(), args[0], args[1], args[2], wantedMessage(c))
+	signer, closeKey, err := p.openSigner(c.Context, p.askPIN(), args[0], args[1], args[2], wantedMessage(c))
 	if err != nil {
 		return err
 	}

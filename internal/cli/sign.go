@@ -56,7 +56,7 @@ func (p *program) sign(c *cli.Context) error {
 		}
 		modules = append(modules, more...)
 	}
-	signer, closeKey, err := openSigner(c.Context, p.askPIN(), args[0], args[1], args[2], wantedMessage(c))
+	signer, closeKey, err := p.openSigner(c.Context, p.askPIN(), args[0], args[1], args[2], wantedMessage(c))
 	if err != nil {
 		return err
 	}

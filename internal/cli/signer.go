@@ -34,7 +34,7 @@ type messageForm struct{ useKeyID, signedAttributes bool }
 
 // openSigner opens key and certificate and looks up the hash, in the order in
 // which sign-file reports what is wrong with them.
-func openSigner(ctx context.Context, pin keys.PINFunc, hash, key, certificateFile string, form messageForm) (*signfile.Signer, func() error, error) {
+func (p *program) openSigner(ctx context.Context, pin keys.PINFunc, hash, key, certificateFile string, form messageForm) (*signfile.Signer, func() error, error) {
 	private, err := keys.Open(ctx, key, pin)
 	if err != nil {
 		return nil, nil, keyAdvice(err)
@@ -48,7 +48,14 @@ func openSigner(ctx context.Context, pin keys.PINFunc, hash, key, certificateFil
 		private.Close()
 		return nil, nil, err
 	}
-	return signer, private.Close, nil
+	return signer, func() error { p.warnOfFaults(private); return private.Close() }, nil
+}
+
+// warnOfFaults: a processor that computes wrong results will do so elsewhere too.
+func (p *program) warnOfFaults(key keys.Key) {
+	if b, ok := key.(keys.Batcher); ok && b.Faults() > 0 {
+		p.warn("%d signatures came out wrong and were made again: this machine computes wrong results (%s=std leaves the fast code out)", b.Faults(), keys.StandardRSA)
+	}
 }
 
 func newSigner(key keys.Key, hash, certificateFile string, cert *certificate.Certificate, form messageForm) (*signfile.Signer, error) {

@@ -25,7 +25,7 @@ import (
 
 // Parse reads the first private key of a PEM file, whatever text, certificates and
 // parameters are in front of it, or the key of a DER file. It returns an
-// *rsa.PrivateKey, *ecdsa.PrivateKey, *p384.PrivateKey or *mldsa.PrivateKey. An encrypted
+// *RSA or *rsa.PrivateKey, *ecdsa.PrivateKey, *p384.PrivateKey or *mldsa.PrivateKey. An encrypted
 // key's passphrase comes from pin, which is called for no other, and is wiped after use.
 func Parse(data []byte, pin PINFunc) (crypto.Signer, error) {
 	if isUTF16(data) {
@@ -74,11 +74,7 @@ func parsePlain(kind string, der []byte) (crypto.Signer, error) {
 	case "PRIVATE KEY":
 		return parsePrivateKeyInfo(der)
 	case "RSA PRIVATE KEY":
-		key, err := x509.ParsePKCS1PrivateKey(der)
-		if err != nil {
-			return nil, malformed(err)
-		}
-		return key, nil
+		return parsePKCS1(der)
 	case "EC PRIVATE KEY":
 		return parseSEC1(der)
 	case "DSA PRIVATE KEY":
@@ -90,7 +86,7 @@ func parsePlain(kind string, der []byte) (crypto.Signer, error) {
 }
 
 func parseDER(data []byte, pin PINFunc) (crypto.Signer, error) {
-	if key, err := x509.ParsePKCS1PrivateKey(data); err == nil {
+	if key, err := parsePKCS1(data); err == nil {
 		return key, nil
 	}
 	switch {
@@ -136,6 +132,11 @@ func parsePrivateKeyInfo(der []byte) (crypto.Signer, error) {
 	}
 	if set, ok := fips204.ByOID(oid); ok {
 		return parseMLDSA(der, set)
+	}
+	if oid.Equal(scheme.OIDRSA()) {
+		if key, ok := parsePKCS8RSA(der); ok {
+			return key, nil
+		}
 	}
 	if oid.Equal(scheme.OIDECPublicKey()) {
 		if key, ok := parsePKCS8P384(der, parameters); ok {

@@ -1,0 +1,8 @@
+//go:build !amd64
+
+package rsaifma
+
+// Supported reports false: this is another processor.
+func Supported() bool { return false }
+
+func codeFor(int, int) code { return code{} }

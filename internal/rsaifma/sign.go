@@ -1,0 +1,113 @@
+package rsaifma
+
+import (
+	"crypto/subtle"
+	"errors"
+	"math/big"
+
+	"filippo.io/bigmod"
+)
+
+// Sign returns the PKCS#1 v1.5 signature (RFC 8017, section 8.2.1) of a DER DigestInfo.
+func (k *Key) Sign(digestInfo []byte) ([]byte, error) {
+	signatures, err := k.SignBatch([][]byte{digestInfo})
+	if err != nil {
+		return nil, err
+	}
+	return signatures[0], nil
+}
+
+// Batch is how many DigestInfos SignBatch takes at once.
+const Batch = 4
+
+// SignBatch signs up to Batch DigestInfos at once, in little more time than one takes. If
+// one of the results is wrong, all are dropped.
+func (k *Key) SignBatch(digestInfos [][]byte) ([][]byte, error) {
+	if len(digestInfos) == 0 || len(digestInfos) > Batch {
+		return nil, errors.New("rsaifma: a batch has one to four DigestInfos")
+	}
+	blocks := make([][]byte, len(digestInfos))
+	for i, info := range digestInfos {
+		if len(info) > k.size-11 {
+			return nil, errors.New("rsaifma: a DigestInfo too long for the key")
+		}
+		blocks[i] = pad(info, k.size)
+	}
+	results, err := k.exponentiate(blocks)
+	if err != nil {
+		return nil, err
+	}
+	for i := range results {
+		if !k.verifies(results[i], blocks[i]) {
+			return nil, ErrFault
+		}
+	}
+	return results, nil
+}
+
+// pad is EMSA-PKCS1-v1_5 (RFC 8017, section 9.2) from the DigestInfo on.
+func pad(info []byte, size int) []byte {
+	block := make([]byte, size)
+	block[1] = 1
+	end := size - len(info)
+	for i := 2; i < end-1; i++ {
+		block[i] = 0xff
+	}
+	copy(block[end:], info)
+	return block
+}
+
+// verifies computes the public operation. All of it is public by now, if the result is
+// right; a wrong one never leaves.
+func (k *Key) verifies(signature, block []byte) bool {
+	n := k.public.N
+	s := new(big.Int).SetBytes(signature)
+	got := s.Exp(s, big.NewInt(int64(k.public.E)), n).FillBytes(make([]byte, k.size))
+	return subtle.ConstantTimeCompare(got, block) == 1
+}
+
+// exponentiate raises numbers below n, big endian, to the private exponent.
+func (k *Key) exponentiate(blocks [][]byte) ([][]byte, error) {
+	v := newLanes(k, len(blocks))
+	defer v.clear()
+	v.load(blocks)
+	v.power()
+	results := make([][]byte, len(blocks))
+	for i := range blocks {
+		var err error
+		if results[i], err = k.combine(v.result(2*i), v.result(2*i+1)); err != nil {
+			return nil, err
+		}
+	}
+	return results, nil
+}
+
+// combine is Garner's recombination (RFC 8017, section 5.1.2, step 2.b) of what came out
+// modulo p and modulo q, big endian.
+func (k *Key) combine(modP, modQ []byte) ([]byte, error) {
+	defer clear(modP)
+	defer clear(modQ)
+	mP, err := bigmod.NewNat().SetOverflowingBytes(modP, k.p)
+	if err != nil {
+		return nil, ErrFault
+	}
+	mQ, err := bigmod.NewNat().SetOverflowingBytes(modQ, k.q)
+	if err != nil {
+		return nil, ErrFault
+	}
+	// Both primes have the same length, so what is below q is less than twice p.
+	below, err := bigmod.NewNat().SetOverflowingBytes(mQ.Bytes(k.q), k.p)
+	if err != nil {
+		return nil, ErrFault
+	}
+	h := mP.Sub(below, k.p).Mul(k.qInv, k.p)
+	all, err := bigmod.NewNat().SetBytes(h.Bytes(k.p), k.n)
+	if err != nil {
+		return nil, ErrFault
+	}
+	low, err := bigmod.NewNat().SetBytes(mQ.Bytes(k.q), k.n)
+	if err != nil {
+		return nil, ErrFault
+	}
+	return all.Mul(k.qAll, k.n).Add(low, k.n).Bytes(k.n), nil
+}
