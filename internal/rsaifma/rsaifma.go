@@ -70,14 +70,21 @@ func NumbersOf(private *rsa.PrivateKey) Numbers {
 	return n
 }
 
+// maxExponent is crypto/rsa's limit: a key that it refuses is refused on every machine.
+const maxExponent = 1<<31 - 1
+
 // Takes reports whether NewKey takes a key: RSA of 2048, 3072 or 4096 bits, with an odd
-// public exponent and two odd primes of half the length, on a machine that is Supported.
+// public exponent of at most 31 bits and two odd primes of half the length, on a machine
+// that is Supported.
 func (n *Numbers) Takes() bool {
 	bits := 0
 	if n.Public.N != nil {
 		bits = n.Public.N.BitLen()
 	}
-	if !Supported() || bits != 2048 && bits != 3072 && bits != 4096 || n.Public.E < 3 || n.Public.E&1 == 0 {
+	if !Supported() || bits != 2048 && bits != 3072 && bits != 4096 {
+		return false
+	}
+	if e := n.Public.E; e < 3 || e > maxExponent || e&1 == 0 {
 		return false
 	}
 	half := bits / 16
