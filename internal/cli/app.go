@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+	"github.com/xrash/smetrics"
 )
 
 // command is one line of the table that the first word, --help and completions go by.
@@ -39,11 +40,13 @@ func opensSecondFace(first string) bool {
 		slices.ContainsFunc(commands(), func(c command) bool { return c.name == first })
 }
 
-// errUsage marks an error of the command line itself: exit code 2.
-var errUsage = errors.New("see --help")
+// usageError is an error of the command line itself: exit code 2.
+type usageError struct{ text, command string }
+
+func (e *usageError) Error() string { return fmt.Sprintf("%s (see %s --help)", e.text, e.command) }
 
 func usagef(format string, args ...any) error {
-	return fmt.Errorf("%s (%w)", fmt.Sprintf(format, args...), errUsage)
+	return &usageError{fmt.Sprintf(format, args...), "sign-file"}
 }
 
 // exitError ends a run whose answers are printed already.
@@ -59,12 +62,13 @@ func (p *program) subcommand(ctx context.Context, args []string) int {
 		err = about("standard output", p.lost) // what urfave/cli does not look at
 	}
 	var exit exitError
+	var usage *usageError
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &exit):
 		return int(exit)
-	case errors.Is(err, errUsage):
+	case errors.As(err, &usage):
 		p.fail(err)
 		return exitUsage
 	}
@@ -102,21 +106,60 @@ func finishCommand(c *cli.Command) {
 	for _, sub := range c.Subcommands {
 		finishCommand(sub)
 	}
-	if c.Action == nil {
-		c.Action = noSuchCommand
+	action := c.Action
+	if action == nil {
+		action = noSuchCommand
 	}
+	c.Action = func(ctx *cli.Context) error { return seeHelpOf(c, action(ctx)) }
 }
 
-func onUsageError(_ *cli.Context, err error, _ bool) error { return usagef("%v", err) }
+// seeHelpOf names the command whose help shows what is wrong with the command line.
+func seeHelpOf(c *cli.Command, err error) error {
+	var usage *usageError
+	if errors.As(err, &usage) {
+		usage.command = c.HelpName
+	}
+	return err
+}
+
+func onUsageError(c *cli.Context, err error, _ bool) error {
+	return seeHelpOf(c.Command, usagef("%v", err))
+}
 
 func noSuchCommand(c *cli.Context) error {
 	if c.Args().First() == "help" {
-		return cli.ShowSubcommandHelp(c)
+		return showHelp(c, c.Args().Tail())
 	}
 	if c.Args().Len() == 0 {
-		return usagef("%s: no command named", strings.TrimPrefix(c.Command.HelpName, "sign-file "))
+		return usagef("%s: no command named: %s", strings.TrimPrefix(c.Command.HelpName, "sign-file "), names(c.Command.Subcommands))
 	}
-	return usagef("no command %q", c.Args().First())
+	return noCommand(c.Args().First(), c.Command.Subcommands)
+}
+
+func names(commands []*cli.Command) string {
+	var list []string
+	for _, c := range commands {
+		list = append(list, c.Name)
+	}
+	return strings.Join(list, ", ")
+}
+
+// showHelp is help [command...].
+func showHelp(c *cli.Context, words []string) error {
+	if len(words) == 0 {
+		return cli.ShowSubcommandHelp(c)
+	}
+	return c.App.RunContext(c.Context, append(append([]string{c.App.Name}, words...), "--help"))
+}
+
+// noCommand names the nearest command, if half of its letters are right.
+func noCommand(word string, commands []*cli.Command) error {
+	distance := func(c *cli.Command) int { return smetrics.WagnerFischer(word, c.Name, 1, 1, 1) }
+	near := slices.MinFunc(commands, func(a, b *cli.Command) int { return distance(a) - distance(b) })
+	if 2*distance(near) <= len(near.Name) {
+		return usagef("no command %q: did you mean %s?", word, near.Name)
+	}
+	return usagef("no command %q", word)
 }
 
 // orderFlags puts flags before operands, where urfave/cli/v2 looks for them: a

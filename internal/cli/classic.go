@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
+	"sign-file/digest"
 	"sign-file/keys"
 	modsig "sign-file/module_signature"
 	"sign-file/signfile"
@@ -32,6 +34,9 @@ func (p *program) classic(ctx context.Context, args []string) int {
 		fmt.Fprintf(p.err, "%s: invalid option -- '%s'\n", p.argv0, []byte{bad}) // a byte, not a character
 	}
 	if bad != 0 || len(operands) < 4 || len(operands) > 5 {
+		if !options['s'] { // whose first operand may be called anything
+			p.nameCommand(args)
+		}
 		io.WriteString(p.err, usage)
 		return exitUsage
 	}
@@ -47,6 +52,18 @@ func (p *program) classic(ctx context.Context, args []string) int {
 		return p.fail(err)
 	}
 	return exitOK
+}
+
+// nameCommand tells a mistyped command, or one that does not exist, from a usage of the
+// kernel's sign-file that lacks an operand.
+func (p *program) nameCommand(args []string) {
+	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
+		return
+	}
+	if _, err := digest.Lookup(args[0]); err == nil {
+		return
+	}
+	p.say("%v", noCommand(args[0], p.app().Commands))
 }
 
 // errNoDest: a script's variable that is not set does not mean "in place".
@@ -113,7 +130,7 @@ func (c *classic) warnIfSigned(module *signfile.Module) {
 		return
 	}
 	if signed, err := modsig.HasMarker(module, module.Size()); err == nil && signed {
-		c.warn("%s: is signed already and gets a second signature (remove the first with sign-file strip)", c.module)
+		c.warn("%s: is signed already and gets one more signature, the only one that the kernel looks at (sign-file sign --replace signs anew)", c.module)
 	}
 }
 

@@ -107,6 +107,9 @@ func (p *program) newPassphrase(file string) ([]byte, error) {
 	_, given := os.LookupEnv(pinVariable)
 	ask := p.askPIN()
 	first, err := ask("new passphrase of " + file)
+	if err == nil && len(first) == 0 {
+		err = errors.New("an empty passphrase (leave --encrypt out)")
+	}
 	if err != nil || given {
 		return first, about("--encrypt", err)
 	}
@@ -116,8 +119,6 @@ func (p *program) newPassphrase(file string) ([]byte, error) {
 	case err != nil:
 	case !bytes.Equal(first, again):
 		err = errors.New("the two passphrases differ")
-	case len(first) == 0:
-		err = errors.New("an empty passphrase (leave --encrypt out, or set " + pinVariable + " to it)")
 	}
 	return first, about("--encrypt", err)
 }

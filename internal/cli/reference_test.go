@@ -27,7 +27,7 @@ func TestConcealer(t *testing.T) {
 func TestWantFile(t *testing.T) {
 	for _, reference := range []string{"pkcs11:a", "PKCS11:a=1234", " exec:x 1234", "Exec:x 1234"} {
 		err := wantFile("keygen", reference, "makes files")
-		if !errors.Is(err, errUsage) || strings.Contains(fmt.Sprint(err), "1234") {
+		if !errors.As(err, new(*usageError)) || strings.Contains(fmt.Sprint(err), "1234") {
 			t.Errorf("%s: %v", reference, err)
 		}
 	}
