@@ -97,7 +97,7 @@ func (m Many) capacity(signing int) (underWay, group int) {
 // they were, are not reported.
 func (s *Signer) SignMany(ctx context.Context, items []Item, how Many, report func(Result)) {
 	opened := false
-	s, signing, work := s.forMany(how.Jobs)
+	s, signing, work := s.forMany(how)
 	run := manyRun{Signer: s, how: how, signing: signing, work: work, output: sync.OnceValues(func() (*atomicfile.Folder, error) {
 		opened = true
 		return openOutput(how.OutputDir)
@@ -114,11 +114,11 @@ func (s *Signer) SignMany(ctx context.Context, items []Item, how Many, report fu
 type batcher interface{ Batch() int }
 
 // forMany returns a Signer whose key signs several digests at once if it can: while it
-// signs one module, others are read.
-func (s *Signer) forMany(jobs int) (many *Signer, signing int, work chan struct{}) {
-	work = make(chan struct{}, max(jobs, 1))
+// signs one module, others are read. With FailFast none is begun ahead.
+func (s *Signer) forMany(how Many) (many *Signer, signing int, work chan struct{}) {
+	work = make(chan struct{}, max(how.Jobs, 1))
 	key, ok := s.options.Key.(batcher)
-	if !ok || key.Batch() < 2 {
+	if !ok || key.Batch() < 2 || how.FailFast {
 		return s, 0, work
 	}
 	copied := *s
