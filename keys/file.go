@@ -47,9 +47,21 @@ type (
 )
 
 // fileKey is a private key in memory. It needs no closing.
-type fileKey struct{ crypto.Signer }
+type fileKey struct {
+	crypto.Signer
+	name string
+}
 
 func (fileKey) Close() error { return nil }
+
+// Sign names the file: numbers that do not belong together are met when it signs.
+func (k fileKey) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	value, err := k.Signer.Sign(random, digest, opts)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", k.name, err)
+	}
+	return value, nil
+}
 
 // Batch implements Batcher.
 func (k fileKey) Batch() int {
@@ -81,7 +93,7 @@ func openFile(path string, pin PINFunc) (Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	return fileKey{signer}, nil
+	return fileKey{signer, Name(path)}, nil
 }
 
 // Parse reads the first private key of a PEM file, whatever text, certificates and

@@ -23,13 +23,15 @@ func Presigned(public crypto.PublicKey, signature []byte) Key {
 			}
 		}
 	}
-	return fileKey{presigned{public, signature}}
+	return presigned{public, signature}
 }
 
 type presigned struct {
 	public    crypto.PublicKey
 	signature []byte
 }
+
+func (presigned) Close() error { return nil }
 
 func (p presigned) Public() crypto.PublicKey { return p.public }
 
