@@ -80,6 +80,16 @@ func (k *Kernel) configure(text []byte) {
 	}
 	k.hasECDSA, k.hasMLDSA = of("CRYPTO_ECDSA"), of("CRYPTO_MLDSA")
 	k.waivesAttributes = of("PKCS7_WAIVE_AUTHATTRS_REJECTION_FOR_MLDSA") == builtin
+	k.decompresses = ""
+	for _, format := range []string{"zstd", "xz", "gzip"} { // decompress.c takes the last of these
+		if of("MODULE_DECOMPRESS") == builtin && of("MODULE_COMPRESS_"+strings.ToUpper(format)) == builtin {
+			k.decompresses = format
+		}
+	}
+	k.xzFilters = map[string]bool{}
+	for _, filter := range xzFilters() {
+		k.xzFilters[filter.option] = of(filter.option) == builtin
+	}
 	k.Unchecked, k.Enforce = of("MODULE_SIG") != builtin, of("MODULE_SIG_FORCE") == builtin
 }
 

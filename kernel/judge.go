@@ -58,6 +58,9 @@ func (j *Judge) module(file io.ReaderAt, size int64) (*Verdict, error) {
 	if j.usage == Module && size < elfHeader {
 		return j.refused(refuse(syscall.ENOEXEC, "copy_module_from_user", "%d bytes are no ELF file", size))
 	}
+	if j.usage == Module && size > maxRead {
+		return j.refused(refuse(syscall.EFBIG, "kernel_read_file", "a module of more than 2 GiB"))
+	}
 	layout, err := modsig.Find(file, size)
 	if err == modsig.ErrUnsigned {
 		return j.refused(refuse(syscall.ENODATA, "module_sig_check", "%v", err))

@@ -45,6 +45,10 @@ type Kernel struct {
 	tbsSHA256 bool
 	// binBlacklist: Debian's patch that looks modules up by their own hash.
 	binBlacklist bool
+	// decompresses is the format of modules that the kernel decompresses by itself, gzip,
+	// xz or zstd; empty for none. xzFilters are those of its xz, by their options.
+	decompresses string
+	xzFilters    map[string]bool
 }
 
 // availability of an algorithm.
@@ -91,7 +95,8 @@ func kernels() []Kernel {
 		hash{name: "md5", option: "CRYPTO_MD5", oid: oidMD5, algorithm: digest.MD5})
 	curves := []string{oidP192, oidP256, oidP384, oidP521}
 	k612 := Kernel{Name: "6.12", version: [2]int{6, 12}, hashes: hashes(builtin, builtin), curves: curves,
-		hasMLDSA: absent, sha3: true, implicitNames: true, strictExtensions: true, binBlacklist: true}
+		hasMLDSA: absent, sha3: true, implicitNames: true, strictExtensions: true, binBlacklist: true,
+		decompresses: "xz", xzFilters: map[string]bool{"XZ_DEC_X86": true, "XZ_DEC_ARM64": true, "XZ_DEC_RISCV": true}}
 	k618 := k612
 	k618.Name, k618.version = "6.18", [2]int{6, 18}
 	k70 := k618

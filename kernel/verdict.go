@@ -34,6 +34,9 @@ type Verdict struct {
 	// Lax says what no signer would have written, though the kernel accepts it.
 	Lax string
 
+	// Container is how a module is compressed, nil if it is not.
+	Container *Container
+
 	Signers  []Signer // those that verified, at least one
 	DataSize int64    // how much is signed, in bytes
 }
@@ -77,6 +80,10 @@ func advice(r *Refusal) string {
 		return "use a build that is not blacklisted: this one was revoked on purpose"
 	case "copy_module_from_user":
 		return "check that this is a module at all"
+	case "module_xz_decompress", "module_gzip_decompress":
+		return "compress it as the kernel's build does (xz --check=crc32 --lzma2=dict=1MiB, gzip -n, zstd): sign-file sign --replace does so, or unpack it"
+	case "kernel_read_file":
+		return "leave debugging information out (strip --strip-debug) and sign again"
 	}
 	switch r.Errno {
 	case syscall.ENODATA, syscall.ENOENT:

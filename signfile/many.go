@@ -51,6 +51,7 @@ func (m Many) Dest(item Item) string {
 type Result struct {
 	Item
 	Skipped bool
+	Note    string // what Many.Examine said
 	Err     error
 }
 
@@ -58,7 +59,9 @@ type Result struct {
 type Many struct {
 	Jobs     int // modules worked on at once
 	Existing Existing
-	Detach   bool // write only <module>.p7s, next to where the module would go
+	// Examine is asked about a module that is skipped, by several goroutines at once.
+	Examine func(*Module) (note string)
+	Detach  bool // write only <module>.p7s, next to where the module would go
 	// OutputDir is where the signed modules go, each to its path below the directory
 	// that it was found in; empty means in place. Directories that are missing are made.
 	OutputDir string
@@ -330,6 +333,9 @@ func (s manyRun) one(ctx context.Context, item Item) finished {
 		f.Err = err // neither signed nor unsigned: its trailer is broken
 	case signed && s.how.Existing == SkipSigned:
 		f.Skipped = true
+		if s.how.Examine != nil {
+			f.Note = s.how.Examine(module)
+		}
 	case signed && s.how.Existing == RefuseSigned:
 		f.Err = module.named(ErrSigned)
 	default:

@@ -117,6 +117,11 @@ func (m *Module) Path() string {
 // Compressed reports whether the module is compressed where it lies.
 func (m *Module) Compressed() bool { return m.packed }
 
+// File reads the module as it lies there: compressed, if it is.
+func (m *Module) File() *io.SectionReader {
+	return io.NewSectionReader(m.original.File(), 0, m.original.Size())
+}
+
 // Regular reports whether the module can be read twice, and replaced.
 func (m *Module) Regular() bool { return m.original != nil }
 

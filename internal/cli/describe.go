@@ -88,17 +88,18 @@ func (r signerReport) who() string {
 // verdictReport is what verify says of one file.
 type verdictReport struct {
 	fileField
-	Accepted bool           `json:"accepted"`
-	Kernel   string         `json:"kernel,omitempty"`
-	DataSize int64          `json:"data_size,omitempty"`
-	Signers  []signerReport `json:"signers,omitempty"`
-	Lax      string         `json:"lax,omitempty"`
-	Errno    string         `json:"errno,omitempty"`
-	Number   int            `json:"errno_number,omitempty"`
-	Function string         `json:"function,omitempty"`
-	Reason   string         `json:"reason,omitempty"`
-	Log      string         `json:"log,omitempty"`
-	Advice   string         `json:"advice,omitempty"`
+	Accepted  bool             `json:"accepted"`
+	Kernel    string           `json:"kernel,omitempty"`
+	DataSize  int64            `json:"data_size,omitempty"`
+	Signers   []signerReport   `json:"signers,omitempty"`
+	Lax       string           `json:"lax,omitempty"`
+	Errno     string           `json:"errno,omitempty"`
+	Number    int              `json:"errno_number,omitempty"`
+	Function  string           `json:"function,omitempty"`
+	Reason    string           `json:"reason,omitempty"`
+	Log       string           `json:"log,omitempty"`
+	Advice    string           `json:"advice,omitempty"`
+	Container *containerReport `json:"container,omitempty"`
 	// Only for modules: what init_module makes of it.
 	Loads      *bool  `json:"loads,omitempty"`
 	Taints     bool   `json:"taints,omitempty"`
@@ -108,10 +109,37 @@ type verdictReport struct {
 	Error string `json:"error,omitempty"` // why there is no verdict
 }
 
+// containerReport is how a module is compressed, and what reads it.
+type containerReport struct {
+	Format  string `json:"format"`            // gzip, xz or zstd
+	ReadBy  string `json:"read_by"`           // kernel or kmod
+	Problem string `json:"problem,omitempty"` // of kernels that decompress this format
+}
+
+func reportContainer(c *kernel.Container) *containerReport {
+	if c == nil {
+		return nil
+	}
+	r := containerReport{Format: c.Format, ReadBy: "kmod", Problem: c.Problem}
+	if c.ByKernel {
+		r.ReadBy = "kernel"
+	}
+	return &r
+}
+
+// beware says what other kernels would make of the file.
+func (r *containerReport) beware() string {
+	if r == nil || r.Problem == "" || r.ReadBy == "kernel" {
+		return ""
+	}
+	return "; beware: no kernel that decompresses modules by itself reads this file (" + r.Problem + "); sign-file sign --replace mends it"
+}
+
 func reportVerdict(path string, v *kernel.Verdict, loads bool) verdictReport {
 	r := verdictReport{
 		fileField: fileNamed(path), Accepted: v.Accepted, Kernel: v.Kernel, DataSize: v.DataSize, Lax: v.Lax,
-		Number: int(v.Errno), Function: v.Func, Reason: v.Reason, Log: v.Log, Advice: v.Advice,
+		Container: reportContainer(v.Container),
+		Number:    int(v.Errno), Function: v.Func, Reason: v.Reason, Log: v.Log, Advice: v.Advice,
 	}
 	for _, s := range v.Signers {
 		r.Signers = append(r.Signers, reportVerified(s))
@@ -131,14 +159,14 @@ func reportVerdict(path string, v *kernel.Verdict, loads bool) verdictReport {
 // print prints the verdict as one line for people.
 func (r verdictReport) print(p *program) error {
 	if !r.Accepted {
-		return p.printf("%s: %s: %s (%s from %s)%s%s; to do: %s\n", r.File, p.red("refused"), r.Reason, r.Errno, r.Function, r.loading(), r.logLine(), r.Advice)
+		return p.printf("%s: %s: %s (%s from %s)%s%s; to do: %s%s\n", r.File, p.red("refused"), r.Reason, r.Errno, r.Function, r.loading(), r.logLine(), r.Advice, r.Container.beware())
 	}
 	s := r.Signers[0]
 	lax := ""
 	if r.Lax != "" {
 		lax = "; " + r.Lax
 	}
-	return p.printf("%s: %s: %d bytes signed by %s (%s, %s)%s\n", r.File, p.green("verified"), r.DataSize, s.who(), s.Hash, s.Key, lax)
+	return p.printf("%s: %s: %d bytes signed by %s (%s, %s)%s%s\n", r.File, p.green("verified"), r.DataSize, s.who(), s.Hash, s.Key, lax, r.Container.beware())
 }
 
 // loading says what init_module does where that's another answer.

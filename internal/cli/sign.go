@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"sign-file/kernel"
 	"sign-file/signfile"
 )
 
@@ -88,7 +89,7 @@ func signOptions(c *cli.Context) (signfile.Many, error) {
 	case c.Bool("unsigned-only") && c.Bool("replace"):
 		return how, usagef("--unsigned-only and --replace exclude each other")
 	case c.Bool("unsigned-only"):
-		how.Existing = signfile.SkipSigned
+		how.Existing, how.Examine = signfile.SkipSigned, containerProblem
 	case c.Bool("replace"):
 		how.Existing = signfile.ReplaceSigned
 	}
@@ -96,6 +97,16 @@ func signOptions(c *cli.Context) (signfile.Many, error) {
 		return how, usagef("--jobs %d: want at least 1", how.Jobs)
 	}
 	return how, nil
+}
+
+// containerProblem says of a compressed module that is left as it is why a kernel that
+// decompresses by itself would not read it.
+func containerProblem(m *signfile.Module) string {
+	if !m.Compressed() {
+		return ""
+	}
+	file := m.File()
+	return kernel.ContainerOf(file, file.Size(), m.Size()).Problem
 }
 
 // maxPathList bounds what --from reads, in bytes.
@@ -209,6 +220,9 @@ type signReport struct {
 	Dest      string `json:"dest,omitempty"` // the file written, where that is another
 	DestBytes []byte `json:"dest_bytes,omitempty"`
 	Result    string `json:"result"` // signed, skipped or failed
+	// Container says why a kernel that decompresses by itself does not read a module that
+	// was skipped.
+	Container string `json:"container_problem,omitempty"`
 	Error     string `json:"error,omitempty"`
 }
 
@@ -225,7 +239,11 @@ func (r *signRun) report(result signfile.Result) {
 		r.say("%s", report.Error)
 	case result.Skipped:
 		r.skipped++
-		report.Result = "skipped"
+		report.Result, report.Container = "skipped", result.Note
+		if result.Note != "" {
+			r.progress.clear()
+			r.warn("%s: kernels that decompress modules by themselves do not read it: %s (sign --replace mends it)", result.Path, result.Note)
+		}
 	default:
 		r.signed++
 		report.Dest = r.how.Dest(result.Item)

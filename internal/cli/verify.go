@@ -83,11 +83,19 @@ func verifyModule(ctx context.Context, item signfile.Item, judge *kernel.Judge) 
 		return nil, err
 	}
 	defer module.Close()
-	verdict, err := judge.Module(module, module.Size())
+	verdict, err := judgeModule(judge, module)
 	if err == nil {
 		err = module.Check()
 	}
 	return verdict, err
+}
+
+func judgeModule(judge *kernel.Judge, module *signfile.Module) (*kernel.Verdict, error) {
+	if !module.Compressed() {
+		return judge.Module(module, module.Size())
+	}
+	file := module.File()
+	return judge.CompressedModule(file, file.Size(), module, module.Size())
 }
 
 // newJudge is the kernel that the flags describe.

@@ -82,10 +82,16 @@ func (i installation) ask(b *bench) {
 	i.load(b, "compressed in Go", here, true)
 
 	large := i.changed(unsigned, func(module []byte) []byte { return append(module, noise()...) })
+	var trusted modules
 	for with, path := range map[string]string{", tool": os.Getenv("PATH"), ", Go": ""} {
-		i.load(b, "trusted"+with, i.sign(unsigned, path, testPair(i.T, "rsa2048")), true)
+		trusted = i.sign(unsigned, path, testPair(i.T, "rsa2048"))
+		i.load(b, "trusted"+with, trusted, true)
 		i.load(b, "unknown key"+with, i.sign(unsigned, path, testPair(i.T, "rsa3072")), false)
 		i.load(b, "large"+with, i.sign(large, path, testPair(i.T, "rsa2048")), true)
+	}
+	for name, module := range trusted {
+		b.loadContainers(i.suffix, i.inside(name, module))
+		break
 	}
 	i.load(b, "unsigned", unsigned, false)
 	i.load(b, "flipped", i.changed(kbuild, flip), false)

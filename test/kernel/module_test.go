@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -177,7 +178,71 @@ func (b *bench) loadCompressed() {
 				b.trials = append(b.trials, trial{Vector: v, judge: b.enforced, inside: signed})
 			}
 		}
+		if itself {
+			b.loadContainers(suffix, sign(b.T, plain, "rsa2048", "sha256", false))
+		}
 	}
+}
+
+// loadContainers loads a good module, compressed in all the ways that people compress
+// it: the kernel reads some of them.
+func (b *bench) loadContainers(suffix string, signed []byte) {
+	for what, data := range containers(b.T, suffix, signed) {
+		v := vector.Vector{Name: what + suffix, Kind: vector.Module, Data: data, Flags: moduleCompressed}
+		b.trials = append(b.trials, trial{Vector: v, judge: b.enforced, inside: signed})
+	}
+}
+
+// containers compresses by tools with options that the kernel's build does not use.
+func containers(t testing.TB, suffix string, module []byte) map[string][]byte {
+	t.Helper()
+	made := map[string][]byte{}
+	with := func(tool string, options ...string) {
+		cmd := exec.Command(testenv.Tool(t, tool), append(options, "-c")...)
+		cmd.Stdin = bytes.NewReader(module)
+		data, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("%s %v: %v", tool, options, err)
+		}
+		made[fmt.Sprint(options)] = data
+	}
+	switch suffix {
+	case ".ko.xz":
+		for _, check := range []string{"none", "crc32", "crc64", "sha256"} {
+			with("xz", "--check="+check)
+		}
+		for _, filter := range []string{"--x86", "--arm64", "--sparc", "--arm", "--x86=start=4096", "--delta"} {
+			with("xz", "--check=crc32", filter, "--lzma2")
+		}
+		with("xz", "--check=crc32", "--x86", "--delta", "--lzma2")
+		with("xz", "--check=crc32", "-0")
+		with("xz", "--check=crc32", "-9e")
+		with("xz", "--check=crc32", "--lzma2=dict=8MiB")
+		with("xz", "--check=crc32", "--block-size=4096")
+		with("xz", "--check=crc32", "-T2", "--block-size=8192")
+	case ".ko.zst":
+		with("zstd", "-1")
+		with("zstd", "--no-check")
+		with("zstd", "--ultra", "-22", "--long=27")
+	case ".ko.gz":
+		with("gzip", "-1")
+		for what, header := range map[string]gzip.Header{
+			"name": {Name: "dummy.ko"}, "comment": {Comment: "dummy"}, "extra": {Extra: []byte("dummy")},
+			"name and comment": {Name: "dummy.ko", Comment: "dummy"},
+		} {
+			var packed bytes.Buffer
+			w := gzip.NewWriter(&packed)
+			w.Header = header
+			if _, err := w.Write(module); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.Close(); err != nil {
+				t.Fatal(err)
+			}
+			made[what] = packed.Bytes()
+		}
+	}
+	return made
 }
 
 // addKmod puts this machine's kmod and its libraries into the virtual one, and
