@@ -7,6 +7,7 @@ package certificate
 
 import (
 	"bytes"
+	"cmp"
 	"crypto"
 	"encoding/asn1"
 	"encoding/pem"
@@ -21,6 +22,7 @@ import (
 
 	"sign-file/internal/bounded"
 	"sign-file/internal/paths"
+	"sign-file/internal/scheme"
 )
 
 // MaxFileSize bounds what is read as a certificate file or bundle, in bytes.
@@ -194,7 +196,28 @@ func minimalInteger(element []byte) bool {
 // with.
 func (c *Certificate) PublicKey() (crypto.PublicKey, error) {
 	if c.publicKeyErr != nil {
+		if name := curveOf(c.publicKeyInfo); name != "" {
+			return nil, fmt.Errorf("the certificate's key is on the curve %s, which is not supported", name)
+		}
 		return nil, fmt.Errorf("public key of the certificate: %w", c.publicKeyErr)
 	}
 	return c.publicKey, nil
+}
+
+// curveOf names the curve of an EC key's SubjectPublicKeyInfo (RFC 5480, section 2).
+func curveOf(publicKeyInfo []byte) string {
+	input := cryptobyte.String(publicKeyInfo)
+	var info, algorithm cryptobyte.String
+	var key, curve asn1.ObjectIdentifier
+	if !input.ReadASN1(&info, cbasn1.SEQUENCE) || !info.ReadASN1(&algorithm, cbasn1.SEQUENCE) ||
+		!algorithm.ReadASN1ObjectIdentifier(&key) || !key.Equal(scheme.OIDECPublicKey()) {
+		return ""
+	}
+	if algorithm.PeekASN1Tag(cbasn1.SEQUENCE) {
+		return "that is spelled out instead of named"
+	}
+	if !algorithm.ReadASN1ObjectIdentifier(&curve) {
+		return ""
+	}
+	return cmp.Or(scheme.CurveName(curve), curve.String())
 }

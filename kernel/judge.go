@@ -22,9 +22,26 @@ func (j *Judge) Module(file io.ReaderAt, size int64) (*Verdict, error) {
 		v, err := j.module(file, size)
 		if err == nil && j.usage == Module {
 			v.load(j.enforce)
+			err = v.loadELF(file)
 		}
 		return v, err
 	})
+}
+
+// loadELF is the beginning of elf_validity_check, which comes after the signature.
+func (v *Verdict) loadELF(file io.ReaderAt) error {
+	const magic = "\x7fELF"
+	var head [len(magic)]byte
+	if !v.Loads {
+		return nil
+	}
+	if err := readFull(file, head[:], 0); err != nil {
+		return err
+	}
+	if string(head[:]) != magic {
+		v.Loads, v.Taints, v.LoadErrno = false, false, syscall.ENOEXEC
+	}
+	return nil
 }
 
 // FaultError is a fault of this package over one input: there is no verdict. Fault is
@@ -63,7 +80,7 @@ func (j *Judge) module(file io.ReaderAt, size int64) (*Verdict, error) {
 	}
 	layout, err := modsig.Find(file, size)
 	if err == modsig.ErrUnsigned {
-		return j.refused(refuse(syscall.ENODATA, "module_sig_check", "%v", err))
+		return j.unsigned(file, size)
 	}
 	if err != nil {
 		return j.refused(err)
@@ -77,6 +94,21 @@ func (j *Judge) module(file io.ReaderAt, size int64) (*Verdict, error) {
 		return j.checkFileHash(v, io.NewSectionReader(file, 0, size))
 	}
 	return v, err
+}
+
+// unsigned refuses a file without a marker at its end, and tells one that had it there.
+func (j *Judge) unsigned(file io.ReaderAt, size int64) (*Verdict, error) {
+	const where = "module_sig_check"
+	var damaged *modsig.DamagedError
+	switch err := modsig.Damaged(file, size); {
+	case errors.As(err, &damaged) && damaged.Size > damaged.End:
+		return j.refused(advised(refuse(syscall.ENODATA, where, "%v", err), "", "get the file anew, or cut what follows with truncate -s %d <file>", damaged.End))
+	case damaged != nil:
+		return j.refused(advised(refuse(syscall.ENODATA, where, "%v", err), "", "get the file anew"))
+	case err != nil:
+		return nil, err
+	}
+	return j.refused(refuse(syscall.ENODATA, where, "%v", modsig.ErrUnsigned))
 }
 
 // readFull reads bytes that have to be there.

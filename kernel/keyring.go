@@ -5,6 +5,8 @@
 package kernel
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
 
 	"sign-file/certificate"
@@ -63,7 +65,7 @@ type Judge struct {
 	ring     *Ring
 	usage    Usage
 	keys     keys
-	unusable []error
+	unusable []unusable
 	enforce  bool
 }
 
@@ -81,7 +83,7 @@ func NewJudge(kernel *Kernel, ring *Ring, usage Usage) *Judge {
 	for _, c := range j.ring.certificates {
 		parsed, err := j.addKey(c.Raw)
 		if err != nil {
-			j.unusable = append(j.unusable, about("certificate "+certificate.FormatName(c.Subject), err))
+			j.unusable = append(j.unusable, unusable{c, err})
 			continue
 		}
 		j.keys.add(parsed)
@@ -91,7 +93,31 @@ func NewJudge(kernel *Kernel, ring *Ring, usage Usage) *Judge {
 
 // Unusable are the trusted certificates that the kernel would not take into a keyring,
 // and why.
-func (j *Judge) Unusable() []error { return j.unusable }
+func (j *Judge) Unusable() []error {
+	var all []error
+	for _, u := range j.unusable {
+		name := certificate.FormatName(u.certificate.Subject)
+		all = append(all, about("certificate "+cmp.Or(name, "without a name"), u.err))
+	}
+	return all
+}
+
+// unusable is a certificate that the kernel would not take into a keyring.
+type unusable struct {
+	certificate *certificate.Certificate
+	err         error
+}
+
+// isOf reports whether the certificate is a signer's.
+func (u unusable) isOf(s *signerInfo) bool {
+	id := s.cmsID()
+	if id.ByKeyID() {
+		return bytes.Equal(u.certificate.SubjectKeyID, id.SubjectKeyID)
+	}
+	return bytes.Equal(u.certificate.Issuer, id.Issuer) && bytes.Equal(u.certificate.Serial, id.Serial)
+}
+
+func (u unusable) reason() string { return reason(u.err) }
 
 // Kernel is whose rules these are.
 func (j *Judge) Kernel() *Kernel { return j.kernel }

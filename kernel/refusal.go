@@ -21,6 +21,10 @@ type Refusal struct {
 	// Log is what the kernel prints with it, for those who read dmesg: the
 	// constant part of the line, empty for none.
 	Log string
+	// Advice is what to do, where that is more than what to do about its cause.
+	Advice string
+
+	cause string // a Cause's name, where that is not the errno's
 }
 
 // refuse returns a *Refusal whose reason is formatted.
@@ -31,6 +35,17 @@ func refuse(errno syscall.Errno, function, format string, args ...any) error {
 // logged is refuse for an error that the kernel prints a line about.
 func logged(errno syscall.Errno, function, log, format string, args ...any) error {
 	return &Refusal{Errno: errno, Func: function, Reason: fmt.Sprintf(format, args...), Log: log}
+}
+
+// advised gives a refusal its cause and its own advice; empty is what its errno has.
+func advised(err error, cause, format string, args ...any) error {
+	refusal := RefusalOf(err)
+	if refusal == nil {
+		return err
+	}
+	more := *refusal
+	more.cause, more.Advice = cause, fmt.Sprintf(format, args...)
+	return &more
 }
 
 func (r *Refusal) Error() string {

@@ -131,16 +131,31 @@ func (k *Kernel) verifyRSA(key *publicKey, s *signature) error {
 		return refuse(syscall.EINVAL, "rsa_check_key_length", "the kernel does not take RSA keys of %d bits", size*8)
 	}
 	m := new(big.Int).SetBytes(s.value)
-	if len(s.value) != size || m.Cmp(n) >= 0 {
-		return refuse(syscall.EINVAL, where, "the signature is not as long as the RSA key")
+	if m.Cmp(n) >= 0 {
+		return refuse(syscall.EINVAL, where, "the signature is a larger number than the RSA key")
 	}
 	sum, err := s.sum()
 	if err != nil {
 		return err
 	}
+	if len(s.value) != size {
+		return shortRSA(s, m.Exp(m, e, n), size, sum)
+	}
 	// The public operation works on public data, so math/big may do it: several
 	// times faster than crypto/rsa.
 	return checkPadding(m.Exp(m, e, n).FillBytes(make([]byte, size)), s.hash.algorithm.DigestInfo(sum), len(sum))
+}
+
+// shortRSA refuses a value that is not as long as the key, and tells one that has lost
+// its leading zeros and would be right with them.
+func shortRSA(s *signature, opened *big.Int, size int, sum []byte) error {
+	const where = "rsassa_pkcs1_verify"
+	missing := size - len(s.value)
+	if missing > 0 && checkPadding(opened.FillBytes(make([]byte, size)), s.hash.algorithm.DigestInfo(sum), len(sum)) == nil {
+		return advised(refuse(syscall.EINVAL, where, "the signature's value has %d bytes instead of %d: it is right, but %d zero byte(s) at its beginning are missing, and the kernel wants them", len(s.value), size, missing),
+			"", "have it signed again by something that does not drop zero bytes (sign-file attach --pad takes such a value)")
+	}
+	return refuse(syscall.EINVAL, where, "the signature's value has %d bytes, and the RSA key %d", len(s.value), size)
 }
 
 // checkPadding compares what the signature holds with what it should, and tells

@@ -3,6 +3,7 @@ package kernel
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"slices"
 	"syscall"
 
@@ -49,7 +50,7 @@ func (s *signerInfo) validateTrust(j *Judge) error {
 	signed, last := &s.signature, (*link)(nil)
 	for c := s.signer; c != nil; c = c.signer {
 		if c.seen {
-			return s.seenBefore(c)
+			return s.seenBefore(j, c)
 		}
 		c.seen = true
 		found, err := j.keys.find(c.id, c.keyID)
@@ -60,7 +61,7 @@ func (s *signerInfo) validateTrust(j *Judge) error {
 			return err
 		}
 		if c.signer == c {
-			return s.unknown() // a root of its own
+			return s.unknown(j) // a root of its own
 		}
 		last, signed = c, &c.signature
 	}
@@ -78,21 +79,39 @@ func (s *signerInfo) validateTrust(j *Judge) error {
 	case err == nil:
 		return s.matched(j, found, &s.signature, nil)
 	case isErrno(err, syscall.ENOKEY):
-		return s.unknown()
+		return s.unknown(j)
 	}
 	return err
 }
 
 const trustFunction = "pkcs7_validate_trust"
 
-func (s *signerInfo) unknown() error {
-	return refuse(syscall.ENOKEY, trustFunction, "no trusted certificate is that of the signer (%s)", s.describe())
+// unknown refuses a signer that no key of the ring is. A certificate that was meant to be
+// trusted, and one that has the signer's name, are what the person must know of.
+func (s *signerInfo) unknown(j *Judge) error {
+	for _, u := range j.unusable {
+		switch {
+		case !u.isOf(s):
+		case RefusalOf(u.err) == nil:
+			return fmt.Errorf("not decided: the signer's certificate, %s, can't be judged: %w", certificate.FormatName(u.certificate.Subject), u.err)
+		default:
+			return advised(refuse(syscall.ENOKEY, trustFunction, "the signer's certificate, %s, is one that kernel %s does not take into a keyring: %s", certificate.FormatName(u.certificate.Subject), j.kernel.Name, u.reason()),
+				causeUnavailable, "sign with a key whose certificate this kernel takes (sign-file keygen makes one)")
+		}
+	}
+	why := ""
+	for _, c := range j.ring.certificates {
+		if s.keyID == nil && bytes.Equal(c.Subject, s.cmsID().Issuer) && bytes.Equal(c.Issuer, c.Subject) {
+			why = "; a trusted certificate has the same name, and is another one with another key: a kernel that was built anew makes a new key"
+		}
+	}
+	return refuse(syscall.ENOKEY, trustFunction, "no trusted certificate is that of the signer (%s)%s", s.describe(), why)
 }
 
 // seenBefore is for a chain that joins that of an earlier signer.
-func (s *signerInfo) seenBefore(c *link) error {
+func (s *signerInfo) seenBefore(j *Judge, c *link) error {
 	if c.by == nil {
-		return s.unknown()
+		return s.unknown(j)
 	}
 	s.vouch(c.by, c)
 	return nil
@@ -119,10 +138,16 @@ func (s *signerInfo) matched(j *Judge, found []*x509, signed *signature, at *lin
 
 func vouches(j *Judge, key *x509, signed *signature) error {
 	err := j.kernel.verifySignature(&key.key, signed)
-	if refusal := RefusalOf(err); refusal != nil {
-		return refuse(syscall.EKEYREJECTED, refusal.Func, "%s", refusal.Reason)
+	refusal := RefusalOf(err)
+	if refusal == nil {
+		return err
 	}
-	return err
+	more := *refusal
+	if more.Errno == syscall.ENOENT || more.Errno == syscall.ENOPKG {
+		more.cause = causeUnsupported
+	}
+	more.Errno, more.Log = syscall.EKEYREJECTED, ""
+	return &more
 }
 
 // vouch marks the chain up to where a trusted key verified it.

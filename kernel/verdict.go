@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"cmp"
 	"errors"
 	"syscall"
 
@@ -23,6 +24,8 @@ type Verdict struct {
 	Reason string
 	Log    string
 	Advice string
+	// Cause is the name of the Cause that it is an instance of.
+	Cause string
 
 	// Loads and LoadErrno are what init_module and finit_module make of it: without
 	// sig_enforce a module that merely can't be verified is loaded, and taints the
@@ -47,9 +50,10 @@ func (j *Judge) refused(err error) (*Verdict, error) {
 	if refusal == nil {
 		return nil, err
 	}
+	cause := causeOf(refusal)
 	return &Verdict{
-		Kernel: j.kernel.Name, Errno: refusal.Errno, Func: refusal.Func, Reason: refusal.Reason, Log: refusal.Log,
-		Advice: advice(refusal), LoadErrno: refusal.Errno,
+		Cause: cause.Name, Kernel: j.kernel.Name, Errno: refusal.Errno, Func: refusal.Func, Reason: refusal.Reason, Log: refusal.Log,
+		Advice: cmp.Or(refusal.Advice, cause.Advice), LoadErrno: refusal.Errno,
 	}, nil
 }
 
@@ -71,44 +75,6 @@ func (v *Verdict) load(enforce bool) {
 	default:
 		v.Loads, v.Taints, v.LoadErrno = true, true, 0
 	}
-}
-
-// advice says what to do about a refusal.
-func advice(r *Refusal) string {
-	switch r.Func {
-	case "x509_key_preparse", "mod_is_hash_blacklisted":
-		return "use a build that is not blacklisted: this one was revoked on purpose"
-	case "copy_module_from_user":
-		return "check that this is a module at all"
-	case "module_xz_decompress", "module_gzip_decompress":
-		return "compress it as the kernel's build does (xz --check=crc32 --lzma2=dict=1MiB, gzip -n, zstd): sign-file sign --replace does so, or unpack it"
-	case "kernel_read_file":
-		return "leave debugging information out (strip --strip-debug) and sign again"
-	}
-	switch r.Errno {
-	case syscall.ENODATA, syscall.ENOENT:
-		return "sign it: sign-file <hash algo> <key> <x509> <file>"
-	case syscall.ENOKEY:
-		return "enrol the signer's certificate (mokutil --import cert.der, or UEFI db), or sign with a key that this kernel trusts; verify it with --trusted cert.der"
-	case syscall.ENOPKG:
-		return "sign with an RSA key and sha256, which every kernel has"
-	case syscall.EMSGSIZE:
-		return "sign without embedded certificates: the message is too long"
-	case syscall.EBADMSG, syscall.EINVAL:
-		return "take the signature off and sign again with sign-file"
-	}
-	return adviceRejected(r)
-}
-
-// adviceRejected is for EKEYREJECTED, which has many meanings.
-func adviceRejected(r *Refusal) string {
-	switch r.Func {
-	case "pkcs7_verify":
-		return "sign again as sign-file does: plain data, without signed attributes (openssl cms -noattr)"
-	case "pkcs7_sig_note_authenticated_attr":
-		return "sign again without these signed attributes (openssl cms -noattr)"
-	}
-	return "get the file anew, or sign it again: it is not what was signed, or another key has signed it"
 }
 
 // reason drops the errno of an error that is explained otherwise.

@@ -42,10 +42,14 @@ func (m *message) checkUsage(j *Judge) error {
 	case j.usage == Module && m.attributes && !m.waived(j.kernel):
 		return refuse("has authattrs", "a module's signature must not have signed attributes")
 	case j.usage == Firmware && !m.attributes:
-		return refuse("missing authattrs", "a firmware's signature must have signed attributes")
+		return advised(refuse("missing authattrs", "a firmware's signature must have signed attributes"), "", "%s", adviceFirmware)
 	}
 	return nil
 }
+
+// adviceFirmware: the kernel's usage exists, and nothing in its firmware loader asks for it.
+const adviceFirmware = "sign it with attributes (openssl cms -sign -binary -nocerts -nosmimecap -outform DER -signer <x509> -inkey <key> -in <file> -out <message>, then sign-file -s <message> sha256 <x509> <file>); " +
+	"but no kernel's firmware loader verifies signatures, so it is only for what calls verify_pkcs7_signature with this usage"
 
 // waived says whether signed attributes are let through: the first signer decides.
 func (m *message) waived(k *Kernel) bool { return k.waivesAttributes && m.signers[0].kind.isMLDSA() }
@@ -59,7 +63,7 @@ func (m *message) verify(k *Kernel, content *contents) error {
 		err := s.verify(k, m, content)
 		switch {
 		case s.blacklisted:
-			verdictSoFar = logged(syscall.EKEYREJECTED, "pkcs7_verify", "is blacklisted", "a certificate that the signer depends on is blacklisted")
+			verdictSoFar = advised(logged(syscall.EKEYREJECTED, "pkcs7_verify", "is blacklisted", "a certificate that the signer depends on is blacklisted"), causeBlacklisted, "")
 		case isErrno(err, syscall.ENOPKG):
 			s.unsupported = true
 			verdictSoFar = firstOf(verdictSoFar, err)

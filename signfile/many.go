@@ -328,6 +328,9 @@ func (s manyRun) one(ctx context.Context, item Item) finished {
 	}()
 	_, err = module.Find()
 	signed := err == nil
+	if errors.Is(err, modsig.ErrUnsigned) && s.how.Existing != ReplaceSigned {
+		err = cmp.Or(module.Damaged(), err) // signed again, it would have two signatures
+	}
 	switch {
 	case !signed && !errors.Is(err, modsig.ErrUnsigned):
 		f.Err = err // neither signed nor unsigned: its trailer is broken

@@ -147,6 +147,15 @@ func (m *Module) Find() (modsig.Layout, error) {
 	return layout, err
 }
 
+// Damaged tells a module whose signature is hidden or cut from one that never was signed:
+// see modsig.Damaged.
+func (m *Module) Damaged() error {
+	if err := modsig.Damaged(m, m.size); err != nil {
+		return m.named(err)
+	}
+	return nil
+}
+
 // contentSize is the size of a module without any of its signatures.
 func (m *Module) contentSize() (int64, error) {
 	size := m.size

@@ -25,6 +25,7 @@ func commands() []command {
 		{"sign", (*program).signCommand},
 		{"map", (*program).mapCommand},
 		{"verify", (*program).verifyCommand},
+		{"explain", (*program).explainCommand},
 		{"inspect", (*program).inspectCommand},
 		{"strip", (*program).stripCommand},
 		{"extract", (*program).extractCommand},

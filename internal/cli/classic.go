@@ -7,8 +7,12 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 
+	"sign-file/certificate"
+	"sign-file/cms"
 	"sign-file/digest"
+	"sign-file/kernel"
 	"sign-file/keys"
 	modsig "sign-file/module_signature"
 	"sign-file/signfile"
@@ -43,6 +47,7 @@ func (p *program) classic(ctx context.Context, args []string) int {
 	c := classic{program: p, module: operands[3], dest: operands[len(operands)-1]}
 	var err error
 	if options['s'] {
+		c.certificate = operands[2]
 		err = c.attach(ctx, operands[0])
 	} else {
 		c.hash, c.key, c.certificate = operands[0], operands[1], operands[2]
@@ -119,7 +124,7 @@ func (c *classic) attach(ctx context.Context, messageFile string) error {
 		return errNoDest
 	}
 	c.warnIfSigned(module)
-	c.warnIfNoMessage(message)
+	c.warnOfMessage(module, message)
 	return signfile.AttachModule(ctx, module, c.dest, message)
 }
 
@@ -129,20 +134,62 @@ func (c *classic) warnIfSigned(module *signfile.Module) {
 	if !module.Regular() {
 		return
 	}
-	if signed, err := modsig.HasMarker(module, module.Size()); err == nil && signed {
+	signed, err := modsig.HasMarker(module, module.Size())
+	var damaged *modsig.DamagedError
+	switch {
+	case err == nil && !signed && errors.As(modsig.Damaged(module, module.Size()), &damaged):
+		c.warn("%s: %v; it is signed all the same, as it is", c.module, damaged)
+	case err == nil && signed:
 		c.warn("%s: is signed already and gets one more signature, the only one that the kernel looks at (sign-file sign --replace signs anew)", c.module)
 	}
 }
 
-// warnIfNoMessage: -s takes any bytes, and a bare signature value in place of the
-// message is what people try first.
-func (c *classic) warnIfNoMessage(message *os.File) {
-	info, err := message.Stat()
+// warnOfMessage: -s takes any bytes. A bare signature value in place of the message is what
+// people try first; then a message in PEM, of another file, or by another key than that of
+// <x509>, which the original does not read, and many calls name something else there.
+func (c *classic) warnOfMessage(module *signfile.Module, file *os.File) {
+	info, err := file.Stat()
 	if err != nil || !info.Mode().IsRegular() {
 		return
 	}
-	var first [1]byte
-	if _, err := message.ReadAt(first[:], 0); err == io.EOF || err == nil && first[0] != 0x30 {
-		c.warn("%s: is no PKCS#7 message, so no kernel will accept the module (sign-file attach takes a bare signature value)", message.Name())
+	message := make([]byte, min(info.Size(), cms.MaxSize))
+	if _, err := file.ReadAt(message, 0); err != nil && err != io.EOF {
+		return
 	}
+	if len(message) == 0 || message[0] != derSequence {
+		hint := "sign-file attach takes a bare signature value"
+		if is := whatIs(message); is.name != "" {
+			hint = "it is " + is.name + ": " + is.asModule
+		}
+		c.warn("%s: is no PKCS#7 message, so no kernel will accept the module (%s)", file.Name(), hint)
+		return
+	}
+	if refusal := c.wouldRefuse(module, message); refusal != "" {
+		c.warn("%s: no kernel will accept the module with this message: %s", file.Name(), refusal)
+	}
+}
+
+// wouldRefuse asks the newest kernel about a message, trusting <x509> if it is a
+// certificate.
+func (c *classic) wouldRefuse(module *signfile.Module, message []byte) string {
+	series := kernel.Series()
+	rules, err := kernel.Of(series[len(series)-1])
+	if err != nil || !module.Regular() {
+		return ""
+	}
+	ring, known := &kernel.Ring{}, false
+	if cert, err := certificate.FromFile(c.certificate); err == nil {
+		ring.Add(cert)
+		known = true
+	}
+	verdict, err := kernel.NewJudge(rules, ring, kernel.Module).Message(message, io.NewSectionReader(module, 0, module.Size()))
+	switch {
+	case err != nil || verdict.Accepted || verdict.Errno == syscall.ENOPKG:
+		return ""
+	case verdict.Errno == syscall.ENOKEY && known:
+		return fmt.Sprintf("it is not one by the key of %s", c.certificate)
+	case verdict.Errno == syscall.ENOKEY:
+		return ""
+	}
+	return verdict.Reason
 }

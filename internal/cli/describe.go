@@ -27,6 +27,7 @@ type signerReport struct {
 	Algorithm     string `json:"algorithm"`
 	SignatureSize int    `json:"signature_size"`
 	Attributes    bool   `json:"signed_attributes,omitempty"`
+	Problem       string `json:"problem,omitempty"` // of the signature's value, as far as it shows
 	// What only the trusted certificate tells.
 	Subject string `json:"subject,omitempty"`
 	Key     string `json:"key,omitempty"`
@@ -44,7 +45,7 @@ func reportSigner(s cms.SignerInfo) signerReport {
 	}
 	switch {
 	case s.Algorithm.OID.Equal(scheme.OIDRSA()):
-		r.Algorithm = fmt.Sprintf("RSA-%d", 8*len(s.Signature))
+		r.Algorithm, r.Problem = rsaValue(s.Signature)
 	case digest.ByECDSAOID(s.Algorithm.OID) != nil:
 		r.Algorithm = "ECDSA"
 	default:
@@ -54,6 +55,17 @@ func reportSigner(s cms.SignerInfo) signerReport {
 		}
 	}
 	return r
+}
+
+// rsaValue names the key that a value is of, by its length. A length that no key has is
+// most often one whose leading zero bytes were dropped, which happens to one value in 256.
+func rsaValue(value []byte) (algorithm, problem string) {
+	const word = 8 // what keys are multiples of, in bytes
+	whole := (len(value) + word - 1) / word * word
+	if whole == len(value) {
+		return fmt.Sprintf("RSA-%d", 8*len(value)), ""
+	}
+	return fmt.Sprintf("RSA-%d", 8*whole), fmt.Sprintf("it lacks %d of the %d bytes of such a value, most likely zero bytes at its beginning, and no kernel takes it so", whole-len(value), whole)
 }
 
 func reportVerified(s kernel.Signer) signerReport {
@@ -77,10 +89,21 @@ func (r *signerReport) name(id cms.SignerID) {
 	}
 }
 
-// who names the signer in a line for people.
+// who names the signer in a line for people: by its subject once its certificate is
+// known, and else by what leads to that.
 func (r signerReport) who() string {
+	if r.Subject != "" && r.Subject != r.Issuer {
+		return r.Subject + ", found by " + r.found()
+	}
+	return r.found()
+}
+
+func (r signerReport) found() string {
 	if r.KeyID != "" {
 		return "key identifier " + r.KeyID
+	}
+	if r.Subject != "" && r.Subject != r.Issuer {
+		return fmt.Sprintf("issuer %s, serial %s", r.Issuer, r.Serial)
 	}
 	return fmt.Sprintf("%s, serial %s", r.Issuer, r.Serial)
 }
@@ -96,6 +119,7 @@ type verdictReport struct {
 	Errno     string           `json:"errno,omitempty"`
 	Number    int              `json:"errno_number,omitempty"`
 	Function  string           `json:"function,omitempty"`
+	Cause     string           `json:"cause,omitempty"` // a row of docs/rejected.md
 	Reason    string           `json:"reason,omitempty"`
 	Log       string           `json:"log,omitempty"`
 	Advice    string           `json:"advice,omitempty"`
@@ -139,7 +163,7 @@ func reportVerdict(path string, v *kernel.Verdict, loads bool) verdictReport {
 	r := verdictReport{
 		fileField: fileNamed(path), Accepted: v.Accepted, Kernel: v.Kernel, DataSize: v.DataSize, Lax: v.Lax,
 		Container: reportContainer(v.Container),
-		Number:    int(v.Errno), Function: v.Func, Reason: v.Reason, Log: v.Log, Advice: v.Advice,
+		Number:    int(v.Errno), Function: v.Func, Cause: v.Cause, Reason: v.Reason, Log: v.Log, Advice: v.Advice,
 	}
 	for _, s := range v.Signers {
 		r.Signers = append(r.Signers, reportVerified(s))
@@ -166,12 +190,14 @@ func (r verdictReport) print(p *program) error {
 	if r.Lax != "" {
 		lax = "; " + r.Lax
 	}
-	return p.printf("%s: %s: %d bytes signed by %s (%s, %s)%s%s\n", r.File, p.green("verified"), r.DataSize, s.who(), s.Hash, s.Key, lax, r.Container.beware())
+	return p.printf("%s: %s: %d bytes signed by %s (%s, %s)%s%s%s\n", r.File, p.green("verified"), r.DataSize, s.who(), s.Hash, s.Key, r.loading(), lax, r.Container.beware())
 }
 
 // loading says what init_module does where that's another answer.
 func (r verdictReport) loading() string {
 	switch {
+	case r.LoadErrno == unix.ErrnoName(unix.ENOEXEC) && r.Errno != r.LoadErrno:
+		return ", but it is no ELF file, so init_module returns " + r.LoadErrno
 	case r.Taints:
 		return ", loads without sig_enforce and taints the kernel"
 	case r.LoadErrno != "" && r.LoadErrno != r.Errno:
@@ -215,10 +241,17 @@ func (r messageReport) print(p *program, indent string) error {
 	line := func(name, format string, args ...any) error {
 		return p.printf("%s%-12s %s\n", indent, name, fmt.Sprintf(format, args...))
 	}
-	errs := []error{line("content", "%d bytes", r.ContentSize), line("signature", "%d bytes of PKCS#7", r.Size)}
+	var errs []error
+	if r.ContentSize > 0 {
+		errs = append(errs, line("content", "%d bytes", r.ContentSize))
+	}
+	errs = append(errs, line("signature", "%d bytes of PKCS#7", r.Size))
 	for _, s := range r.Signers {
 		errs = append(errs, line("signer", "%s", s.who()), line("hash", "%s", s.Hash),
 			line("key type", "%s, signature value of %d bytes", s.Algorithm, s.SignatureSize))
+		if s.Problem != "" {
+			errs = append(errs, line("short", "%s", s.Problem))
+		}
 		if s.Attributes {
 			errs = append(errs, line("attributes", "signed (refused in modules, by most kernels with ML-DSA too)"))
 		}

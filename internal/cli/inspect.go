@@ -29,7 +29,11 @@ type moduleReport struct {
 	Size       int64           `json:"size"`
 	Signatures []messageReport `json:"signatures"`
 	More       bool            `json:"more,omitempty"` // signatures below those
-	Error      string          `json:"error,omitempty"`
+	// Message is what a file is that holds a bare PKCS#7 message, and Is what else a file
+	// is that is no module.
+	Message *messageReport `json:"message,omitempty"`
+	Is      string         `json:"is,omitempty"`
+	Error   string         `json:"error,omitempty"`
 }
 
 func (p *program) inspect(c *cli.Context) error {
@@ -73,6 +77,9 @@ func inspectModule(ctx context.Context, path string) (*moduleReport, error) {
 	report := &moduleReport{fileField: fileNamed(path), Size: size, Signatures: []messageReport{}}
 	for {
 		layout, err := modsig.Find(io.NewSectionReader(module, 0, size), size)
+		if errors.Is(err, modsig.ErrUnsigned) && len(report.Signatures) == 0 {
+			return report, report.unsigned(module)
+		}
 		if errors.Is(err, modsig.ErrUnsigned) {
 			return report, nil
 		}
@@ -92,9 +99,38 @@ func inspectModule(ctx context.Context, path string) (*moduleReport, error) {
 	}
 }
 
+// unsigned looks at what is no signed module: at a bare message, and at what else is to
+// be told.
+func (r *moduleReport) unsigned(module *signfile.Module) error {
+	var damaged *modsig.DamagedError
+	if err := module.Damaged(); errors.As(err, &damaged) {
+		r.Error = damaged.Error()
+		return nil
+	}
+	head := make([]byte, min(module.Size(), maxLook))
+	if _, err := module.ReadAt(head, 0); err != nil && err != io.EOF {
+		return err
+	}
+	message := reportMessage(head, module.Size(), 0)
+	if message.Error == "" && len(message.Signers) > 0 {
+		r.Message = &message
+		return nil
+	}
+	if is := whatIs(head); is.name != "" && !isELF(head) {
+		r.Is = is.name
+	}
+	return nil
+}
+
 func (r *moduleReport) print(p *program) error {
 	state := "not signed"
 	switch {
+	case r.Message != nil:
+		return cmp.Or(p.printf("%s: a bare PKCS#7 message\n", r.File), r.Message.print(p, "  "))
+	case r.Is != "":
+		state = "no module but " + r.Is
+	case r.Error != "" && len(r.Signatures) == 0:
+		state = "not signed any more"
 	case len(r.Signatures) == 1:
 		state = "signed"
 	case len(r.Signatures) > 1:

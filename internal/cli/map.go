@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"slices"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
 
@@ -174,7 +176,13 @@ func (p *program) mapVerify(c *cli.Context) error {
 		if err != nil {
 			return nil, err
 		}
-		return judge.MapValue(value)
+		verdict, err := judge.MapValue(value)
+		if err == nil && !verdict.Accepted && (verdict.Errno == syscall.ENOENT || verdict.Errno == syscall.EINVAL) {
+			if is := valueMistake(value); is.name != "" {
+				verdict.Reason, verdict.Advice = verdict.Reason+": this is "+is.name, is.asModule
+			}
+		}
+		return verdict, err
 	})
 }
 
@@ -237,7 +245,7 @@ func (p *program) mapExtract(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	value, err := mapvalue.Decode(raw)
+	value, err := decodeValue(raw)
 	if err != nil {
 		return about(c.Args().First(), err)
 	}
@@ -262,6 +270,17 @@ func (p *program) decodeValue(c *cli.Context) ([]byte, *mapvalue.Value, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	value, err := mapvalue.Decode(raw)
+	value, err := decodeValue(raw)
 	return raw, value, about(args[0], err)
+}
+
+// decodeValue is mapvalue.Decode with an error that tells mistakes.
+func decodeValue(raw []byte) (*mapvalue.Value, error) {
+	value, err := mapvalue.Decode(raw)
+	if err != nil {
+		if is := valueMistake(raw); is.name != "" {
+			err = fmt.Errorf("%w: this is %s (%s)", err, is.name, is.asModule)
+		}
+	}
+	return value, err
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -137,11 +138,13 @@ func lossless(path string) []byte {
 
 // writeJSON prints one object on one line.
 func (p *program) writeJSON(v any) error {
-	b, err := json.Marshal(v)
-	if err != nil {
+	var line bytes.Buffer
+	encoder := json.NewEncoder(&line)
+	encoder.SetEscapeHTML(false) // <key> is to stay readable
+	if err := encoder.Encode(v); err != nil {
 		return err
 	}
-	return p.write("-", append(b, '\n'), true)
+	return p.write("-", line.Bytes(), true)
 }
 
 // printf prints an answer; what its arguments hold is escaped.

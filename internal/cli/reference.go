@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 
+	"sign-file/internal/bounded"
 	"sign-file/keys"
 )
 
@@ -35,13 +37,64 @@ func concealer(args []string) *strings.Replacer {
 	return strings.NewReplacer(pairs...)
 }
 
-// keyAdvice adds to an error of keys.Open what to do about it.
-func keyAdvice(err error) error {
-	var pathErr *fs.PathError
-	if advice := adviceFor(err); advice != "" && errors.As(err, &pathErr) {
-		return &fs.PathError{Op: pathErr.Op, Path: pathErr.Path, Err: fmt.Errorf("%w (%s)", pathErr.Err, advice)}
+// keyAdvice adds to an error of keys.Open what to do about it. Both files are looked at
+// before one is blamed: swapped they are the commonest mistake.
+func keyAdvice(err error, certificateFile string) error {
+	advice := adviceFor(err)
+	switch {
+	case advice == "" || keys.KindOf(certificateFile) != keys.File:
+	case errors.As(err, new(*keys.NoKeyError)) && lookAt(certificateFile).asCertificate == swapPlaces+"<key>":
+		advice = fmt.Sprintf("the two are swapped: the key is %s", certificateFile)
 	}
-	return err
+	return advised(err, advice)
+}
+
+// certificateAdvice adds to an error of reading a certificate what the file is.
+func certificateAdvice(err error, path string) error {
+	if err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	is := lookAt(path)
+	if is.name == "" || is.asCertificate == "" {
+		return err
+	}
+	return advised(err, fmt.Sprintf("it is %s; %s", is.name, is.asCertificate))
+}
+
+// advised puts advice behind the reason of an error that names a file.
+func advised(err error, advice string) error {
+	var pathErr *fs.PathError
+	if advice == "" || !errors.As(err, &pathErr) {
+		return err
+	}
+	return &fs.PathError{Op: pathErr.Op, Path: pathErr.Path, Err: fmt.Errorf("%w (%s)", pathErr.Err, advice)}
+}
+
+// lookAt says what a file is. What can't be read is nothing that is known.
+func lookAt(path string) kindOfFile {
+	b, err := bounded.ReadFile(path, maxLook)
+	if err != nil {
+		return kindOfFile{}
+	}
+	defer clear(b)
+	return whatIs(b)
+}
+
+// keyPlaces are where distributions and their tools keep the key that modules built on the
+// machine are signed with.
+func keyPlaces() []string {
+	return []string{"/var/lib/dkms/mok.key", "/var/lib/shim-signed/mok/MOK.priv", "/etc/pki/akmods/private/private_key.priv"}
+}
+
+// noKeyFile is the way out of the question that is asked most: no signing_key.pem.
+func noKeyFile() string {
+	advice := "no package has a distribution's own key; sign-file keygen KEY X509 makes one, mokutil --import X509 enrols it"
+	for _, place := range keyPlaces() {
+		if _, err := os.Stat(place); err == nil {
+			advice += "; this machine has one at " + place
+		}
+	}
+	return advice
 }
 
 func adviceFor(err error) string {
@@ -51,6 +104,8 @@ func adviceFor(err error) string {
 		noKey      *keys.NoKeyError
 	)
 	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return noKeyFile()
 	case errors.As(err, &encryption):
 		return "re-encrypt it with: " + reencrypt(encryption)
 	case errors.As(err, &curve) && curve.Explicit:

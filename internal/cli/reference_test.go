@@ -41,7 +41,7 @@ func TestWantFile(t *testing.T) {
 // Advice is added to an error, and takes nothing away: neither its type nor the name.
 func TestKeyAdviceKeepsTheError(t *testing.T) {
 	_, err := keys.Open(t.Context(), "../../testdata/keys/odd/brainpoolP256r1.key", nil)
-	advised := errorText(keyAdvice(err))
+	advised := errorText(keyAdvice(err, ""))
 	if !strings.HasPrefix(advised, errorText(err)+" (") || strings.Count(advised, "brainpoolP256r1.key") != 1 {
 		t.Errorf("%q of %q", advised, errorText(err))
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"sign-file/kernel"
+	modsig "sign-file/module_signature"
 	"sign-file/signfile"
 )
 
@@ -234,6 +235,9 @@ func (r *signRun) report(result signfile.Result) {
 		report.Result, report.Error = "failed", errorText(about(result.Path, result.Err))
 		if errors.Is(result.Err, signfile.ErrSigned) {
 			report.Error += " (--replace signs it anew, --unsigned-only skips it)"
+		}
+		if errors.As(result.Err, new(*modsig.DamagedError)) {
+			report.Error += " (get the file anew; sign-file verify tells how to mend it)"
 		}
 		r.progress.clear()
 		r.say("%s", report.Error)

@@ -37,7 +37,7 @@ type messageForm struct{ useKeyID, signedAttributes bool }
 func (p *program) openSigner(ctx context.Context, pin keys.PINFunc, hash, key, certificateFile string, form messageForm) (*signfile.Signer, func() error, error) {
 	private, err := keys.Open(ctx, key, pin)
 	if err != nil {
-		return nil, nil, keyAdvice(err)
+		return nil, nil, keyAdvice(err, certificateFile)
 	}
 	cert, err := readCertificate(ctx, pin, certificateFile)
 	var signer *signfile.Signer
@@ -76,7 +76,8 @@ func readCertificate(ctx context.Context, pin keys.PINFunc, path string) (*certi
 	if keys.IsTokenURI(path) {
 		return certificateOnToken(ctx, pin, path)
 	}
-	return certificate.FromFile(path)
+	cert, err := certificate.FromFile(path)
+	return cert, certificateAdvice(err, path)
 }
 
 func certificateOnToken(ctx context.Context, pin keys.PINFunc, reference string) (*certificate.Certificate, error) {

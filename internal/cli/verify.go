@@ -1,10 +1,14 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"runtime"
 	"strings"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
 
@@ -43,6 +47,7 @@ func (p *program) verifyCommand() *cli.Command {
 			"3 when none is refused but one could not be decided on.",
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "usage", Value: "module", Usage: "what the signature is for: " + strings.Join(kernel.Usages(), ", ")},
+			&cli.StringFlag{Name: "signature", Usage: "judge the one file that is named with the bare PKCS#7 message in `FILE`, as sign-file -d writes it"},
 			&cli.BoolFlag{Name: "enforce", Usage: "say what init_module returns with module.sig_enforce=1"},
 			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Value: runtime.GOMAXPROCS(0), Usage: "work on `N` modules at once"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print nothing of what is accepted"},
@@ -67,6 +72,9 @@ func (p *program) verify(c *cli.Context) error {
 		p.warn("this kernel is built without CONFIG_MODULE_SIG: it looks at no module's signature")
 	}
 	run := p.newVerifyRun(c, usage == kernel.Module)
+	if c.IsSet("signature") {
+		return p.verifyDetached(c, run, judge)
+	}
 	tree := signfile.Tree{FollowLinks: true} // as depmod and so modprobe do
 	defer tree.Close()
 	if err := run.collect(&tree, c.Args().Slice()); err != nil {
@@ -84,11 +92,61 @@ func verifyModule(ctx context.Context, item signfile.Item, judge *kernel.Judge) 
 	}
 	defer module.Close()
 	verdict, err := judgeModule(judge, module)
-	if err == nil {
-		err = module.Check()
+	if err == nil && !verdict.Accepted {
+		err = noModule(verdict, module)
 	}
-	return verdict, err
+	return verdict, cmp.Or(err, module.Check())
 }
+
+// noModule adds to the verdict on an unsigned file what it is, if it is no module at all.
+func noModule(verdict *kernel.Verdict, module *signfile.Module) error {
+	if verdict.Errno != syscall.ENODATA && verdict.Errno != syscall.ENOEXEC {
+		return nil
+	}
+	head := make([]byte, min(module.Size(), maxLook))
+	if _, err := module.ReadAt(head, 0); err != nil && err != io.EOF {
+		return err
+	}
+	if is := whatIs(head); is.name != "" && !isELF(head) {
+		verdict.Reason, verdict.Advice = verdict.Reason+": it is "+is.name, is.asModule
+	}
+	return nil
+}
+
+// verifyDetached judges the message of --signature with the file that it is about.
+func (p *program) verifyDetached(c *cli.Context, run *verifyRun, judge *kernel.Judge) error {
+	args, err := operands(c, 1, 1)
+	if err != nil {
+		return err
+	}
+	file := c.String("signature")
+	message, err := p.readAll(file, maxLook)
+	if err == nil && len(message) > 0 && message[0] != derSequence {
+		if is := whatIs(message); is.name != "" {
+			err = about(file, fmt.Errorf("%s, and no PKCS#7 message in DER (%s)", is.name, is.asModule))
+		}
+	}
+	if err != nil {
+		p.fail(err)
+		return exitError(exitUndecided)
+	}
+	run.items = []signfile.Item{{Path: args[0]}}
+	return run.judge(1, func(item signfile.Item) (*kernel.Verdict, error) {
+		module, err := item.Open(readOnly(c.Context))
+		if err != nil {
+			return nil, err
+		}
+		defer module.Close()
+		verdict, err := judge.Message(message, io.NewSectionReader(module, 0, module.Size()))
+		if err == nil {
+			err = module.Check()
+		}
+		return verdict, err
+	})
+}
+
+// derSequence is the first byte of a PKCS#7 message.
+const derSequence = 0x30
 
 func judgeModule(judge *kernel.Judge, module *signfile.Module) (*kernel.Verdict, error) {
 	if !module.Compressed() {
@@ -113,6 +171,10 @@ func (p *program) newJudge(c *cli.Context, usage kernel.Usage) (*kernel.Judge, e
 	}
 	judge := kernel.NewJudge(rules, ring, usage)
 	for _, err := range judge.Unusable() {
+		if kernel.RefusalOf(err) == nil {
+			p.warn("whether kernel %s would take this certificate into a keyring is not decided: %v", rules.Name, err)
+			continue
+		}
 		p.warn("kernel %s would not take this certificate into a keyring: %v", rules.Name, err)
 	}
 	return judge, nil

@@ -1,0 +1,63 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"sign-file/kernel"
+)
+
+// TestRejectedPage holds the page to what verify and explain say.
+func TestRejectedPage(t *testing.T) {
+	var rows strings.Builder
+	for _, c := range kernel.Causes() {
+		var errnos, logs []string
+		for _, e := range c.Errnos {
+			errnos = append(errnos, fmt.Sprintf("%s, %q", unix.ErrnoName(e), e.Error()))
+		}
+		for _, log := range c.Logs {
+			logs = append(logs, "`"+log+"`")
+		}
+		escaped := strings.NewReplacer("|", "\\|", "<", "\\<").Replace
+		fmt.Fprintf(&rows, "| `%s` | %s | %s | %s | %s |\n", c.Name, strings.Join(errnos, "; "), strings.Join(logs, "; "), escaped(c.Text), escaped(c.Advice))
+	}
+	page := string(read(t, "../../docs/rejected.md"))
+	if !strings.Contains(page, rows.String()) {
+		t.Errorf("docs/rejected.md has not these rows:\n%s", rows.String())
+	}
+}
+
+// TestExplain: what people paste leads to its cause.
+func TestExplain(t *testing.T) {
+	for seen, want := range map[string]string{
+		"modprobe: ERROR: could not insert 'hello': Key was rejected by service": "unsigned unavailable-key unsupported-crypto blacklisted attributes mismatch",
+		"EKEYREJECTED": "unsigned unavailable-key unsupported-crypto blacklisted attributes mismatch",
+		"129":          "unsigned unavailable-key unsupported-crypto blacklisted attributes mismatch",
+		"[    8.1] Loading of module with unavailable key is rejected":                               "unavailable-key",
+		"Loading of unsigned module is rejected":                                                     "unsigned",
+		"hello: module verification failed: signature and/or required key missing - tainting kernel": "unsigned unavailable-key unsupported-crypto",
+		"PKCS7: Invalid module sig (has authattrs)":                                                  "attributes",
+		"decompression failed with status 6":                                                         "container",
+		"insmod: ERROR: could not insert module hello.ko: Bad message":                               "malformed",
+		"Required key not available":                                                                 "unavailable-key",
+		"Exec format error":                                                                          "no-module other-kernel",
+		"version magic '6.1.0' should be '6.12.0'":                                                   "other-kernel",
+		"Lockdown: insmod: unsigned module loading is restricted; see man kernel_lockdown.7":         "unsigned",
+		"mismatch": "mismatch",
+		"-22":      "container malformed",
+	} {
+		var names []string
+		for _, c := range kernel.Explain(seen) {
+			names = append(names, c.Name)
+		}
+		if got := strings.Join(names, " "); got != want {
+			t.Errorf("%q: %s, want %s", seen, got, want)
+		}
+	}
+	if got := invoke(t, "explain", "toast"); got.exit != 1 || got.out != "" {
+		t.Errorf("toast: %+v", got)
+	}
+}

@@ -1,0 +1,270 @@
+package test
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"sign-file/test/testenv"
+)
+
+const cases = "../testdata/cases"
+
+// TestCases: small inputs that went wrong for people, and what they must be told. Who is
+// right about each of them stands in testdata/cases/README.md.
+func TestCases(t *testing.T) {
+	trusted := func(name string) string { return "--trusted=" + cases + "/certificates/" + name }
+	module := func(name string) string { return cases + "/modules/" + name }
+	for _, c := range []struct {
+		args   string
+		status int
+		says   []string
+	}{
+		{trusted("signer.der") + " " + module("xz-crc64.ko.xz"), 1, []string{"EINVAL", "CRC64", "decompression failed with status 6", "xz --check=crc32"}},
+		{"--kernel 6.1 " + trusted("signer.der") + " " + module("xz-crc64.ko.xz"), 0, []string{"verified", "beware", "CRC64"}},
+		{trusted("signer.der") + " " + module("xz-dictionary-8m.ko.xz"), 0, []string{"verified"}},
+		{trusted("signer.der") + " " + module("short-signature.ko"), 1, []string{"255 bytes instead of 256", "zero byte", "EKEYREJECTED"}},
+		{"--usage firmware " + trusted("signer.der") + " " + module("firmware"), 1, []string{"must have signed attributes", "sign it with attributes"}},
+		{"--usage firmware " + trusted("signer.der") + " " + module("firmware-attributes"), 0, []string{"verified"}},
+		{trusted("leaf.pem") + " " + module("leaf-issuer.ko"), 0, []string{"signed by CN=Leaf", "issuer CN=RootCA, serial 05"}},
+		{trusted("leaf.pem") + " " + module("leaf-keyid.ko"), 0, []string{"signed by CN=Leaf", "key identifier C2:AA"}},
+		{trusted("same-name.der") + " " + module("same-name-other-key.ko"), 1, []string{"ENOKEY", "the same name", "another key"}},
+		{trusted("brainpool.pem") + " " + module("brainpool-signed.ko"), 1, []string{"brainpoolP256r1", "does not take into a keyring", "sign-file keygen"}},
+		{trusted("clash-1.pem") + " " + trusted("clash-2.pem") + " " + module("clash-2.ko"), 3, nil},
+		{trusted("clash-2.pem") + " " + trusted("clash-1.pem") + " " + module("clash-2.ko"), 3, nil},
+		{trusted("clash-2.pem") + " " + module("clash-2.ko"), 0, []string{"verified"}},
+		{"--trusted=" + cases + "/self-trust " + cases + "/self-trust/evil.ko", 1, []string{"ENOKEY"}},
+	} {
+		args := strings.Fields(c.args)
+		if args[0] == "--kernel" {
+			args = append(args[2:], args[:2]...) // the later one counts
+		}
+		out, status := verify(t, args...)
+		if status != c.status {
+			t.Errorf("%s: exit %d, want %d\n%s", c.args, status, c.status, out)
+		}
+		for _, says := range c.says {
+			if !strings.Contains(out, says) {
+				t.Errorf("%s: not a word of %q:\n%s", c.args, says, out)
+			}
+		}
+	}
+}
+
+// TestUnusableIsNotEnrolled: the warning about a certificate and the advice about what it
+// signed say the same.
+func TestUnusableIsNotEnrolled(t *testing.T) {
+	dir := t.TempDir()
+	for name, request := range map[string]string{
+		"pss": "-newkey rsa:2048 -sigopt rsa_padding_mode:pss -sha256",
+		"md5": "-newkey rsa:2048 -md5",
+	} {
+		key, cert, ko := filepath.Join(dir, name+".key"), filepath.Join(dir, name+".pem"), filepath.Join(dir, name+".ko")
+		mustRun(t, nil, "openssl", append(strings.Fields("req -x509 -nodes -subj /CN="+name+" -keyout "+key+" -out "+cert), strings.Fields(request)...)...)
+		mustRun(t, nil, program(t), "sha256", key, cert, "../testdata/hello.ko", ko)
+		out, status := verify(t, "--trusted", cert, ko)
+		if status != 1 || !strings.Contains(out, "does not take into a keyring") || strings.Contains(out, "mokutil") {
+			t.Errorf("%s: exit %d\n%s", name, status, out)
+		}
+	}
+}
+
+// TestContainerMended: sign writes xz that kernels read, by the tool's own account.
+func TestContainerMended(t *testing.T) {
+	testenv.Tool(t, "xz")
+	for _, path := range []string{os.Getenv("PATH"), t.TempDir()} { // with the tool, and in Go
+		ko := filepath.Join(t.TempDir(), "m.ko.xz")
+		writeFile(t, ko, string(readFile(t, cases+"/modules/xz-crc64.ko.xz")), 0o644)
+		env := []string{"PATH=" + path}
+		key, cert := cases+"/keys/signer.pem", cases+"/certificates/signer.der"
+		out, err := run(t, env, program(t), "sign", "--unsigned-only", "sha256", key, cert, ko)
+		if err != nil || !strings.Contains(out, "warning: "+ko) || !strings.Contains(out, "CRC64") {
+			t.Errorf("--unsigned-only: %v\n%s", err, out)
+		}
+		out = mustRun(t, env, program(t), "sign", "--unsigned-only", "--json", "--quiet", "sha256", key, cert, ko)
+		var report struct {
+			Problem string `json:"container_problem"`
+		}
+		if err := json.Unmarshal([]byte(out[strings.Index(out, "{"):]), &report); err != nil || report.Problem == "" {
+			t.Errorf("--json: %v\n%s", err, out)
+		}
+		mustRun(t, env, program(t), "sign", "--replace", "sha256", key, cert, ko)
+		if list := mustRun(t, nil, "xz", "--robot", "--list", ko); !strings.Contains(list, "CRC32") || strings.Contains(list, "CRC64") {
+			t.Errorf("signed anew, it is\n%s", list)
+		}
+	}
+}
+
+// TestDamagedTrailer: what hides a signature is told, not signed over, and the advice
+// brings the file back that the kernel's sign-file made.
+func TestDamagedTrailer(t *testing.T) {
+	signed := readFile(t, golden+"/hello-rsa2048-sha256.ko")
+	key := []string{"sha256", keys + "/rsa2048.key", keys + "/rsa2048.pem"}
+	for what, damaged := range map[string][]byte{
+		"a line end": append(slices.Clone(signed), '\n'), "padded": append(slices.Clone(signed), make([]byte, 1000)...), "cut": signed[:len(signed)-1],
+	} {
+		ko := filepath.Join(t.TempDir(), "m.ko")
+		writeFile(t, ko, string(damaged), 0o644)
+		for _, flags := range [][]string{{"--unsigned-only"}, {}} {
+			args := append(append([]string{"sign"}, flags...), append(key, ko)...)
+			if out, err := run(t, nil, program(t), args...); err == nil || !strings.Contains(out, "its signature is") {
+				t.Errorf("%s, sign %v: %v\n%s", what, flags, err, out)
+			}
+		}
+		if !bytes.Equal(readFile(t, ko), damaged) {
+			t.Errorf("%s: the module was changed", what)
+		}
+		out, status := verify(t, "--trusted="+keys+"/rsa2048.pem", ko)
+		if status != 1 || !strings.Contains(out, "its signature is") {
+			t.Errorf("%s, verify: exit %d\n%s", what, status, out)
+		}
+		advice := regexp.MustCompile(`truncate -s \d+`).FindString(out)
+		if what == "cut" {
+			continue
+		}
+		mustRun(t, nil, "sh", "-c", advice+" "+ko)
+		if !bytes.Equal(readFile(t, ko), signed) {
+			t.Errorf("%s: %s does not bring the signed module back", what, advice)
+		}
+	}
+}
+
+// TestFirmwareAdvice follows the advice for a firmware without attributes.
+func TestFirmwareAdvice(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "fw")
+	writeFile(t, file, string(readFile(t, "../testdata/value.bin")), 0o644)
+	signed := filepath.Join(dir, "signed")
+	mustRun(t, nil, program(t), "sha256", keys+"/rsa2048.key", keys+"/rsa2048.pem", file, signed)
+	out, _ := verify(t, "--usage", "firmware", "--trusted="+keys+"/rsa2048.pem", signed)
+	command := regexp.MustCompile(`\((openssl cms .*), then sign-file (-s .*)\);`).FindStringSubmatch(out)
+	if command == nil {
+		t.Fatalf("no command:\n%s", out)
+	}
+	fill := strings.NewReplacer("<x509>", keys+"/rsa2048.pem", "<key>", keys+"/rsa2048.key", "<file>", file, "<message>", file+".der")
+	mustRun(t, nil, "sh", "-c", fill.Replace(command[1]))
+	mustRun(t, nil, "sh", "-c", program(t)+" "+fill.Replace(command[2]))
+	if out, status := verify(t, "--usage", "firmware", "--trusted="+keys+"/rsa2048.pem", file); status != 0 {
+		t.Errorf("exit %d\n%s", status, out)
+	}
+}
+
+// TestVerifyDetached judges bare messages, of all usages, by the kernel's sign-file.
+func TestVerifyDetached(t *testing.T) {
+	trusted, message := "--trusted="+keys+"/rsa2048.pem", golden+"/rsa2048-sha256.p7s"
+	for _, usage := range []string{"module", "map", "bpf"} {
+		if out, status := verify(t, trusted, "--usage", usage, "--signature", message, "../testdata/hello.ko"); status != 0 {
+			t.Errorf("%s: exit %d\n%s", usage, status, out)
+		}
+	}
+	if out, status := verify(t, trusted, "--signature", message, "../testdata/value.bin"); status != 1 || !strings.Contains(out, "EKEYREJECTED") {
+		t.Errorf("another file: exit %d\n%s", status, out)
+	}
+	inPEM := filepath.Join(t.TempDir(), "m.pem")
+	mustRun(t, nil, "openssl", "pkcs7", "-inform", "der", "-in", message, "-out", inPEM)
+	for bad, says := range map[string]string{inPEM: "-outform DER", keys + "/rsa2048.pem": "a certificate", filepath.Join(t.TempDir(), "none"): "no such file"} {
+		out, err := run(t, nil, program(t), "verify", trusted, "--signature", bad, "../testdata/hello.ko")
+		if err == nil || !strings.Contains(out, says) {
+			t.Errorf("%s: %v\n%s", bad, err, out)
+		}
+	}
+	if out := mustRun(t, nil, program(t), "inspect", message); !strings.Contains(out, "a bare PKCS#7 message") || !strings.Contains(out, "RSA-2048") {
+		t.Errorf("inspect:\n%s", out)
+	}
+}
+
+// TestAttachedMessage: -s says what no kernel will take, and does what it is told.
+func TestAttachedMessage(t *testing.T) {
+	inPEM := filepath.Join(t.TempDir(), "m.pem")
+	mustRun(t, nil, "openssl", "pkcs7", "-inform", "der", "-in", golden+"/rsa2048-sha256.p7s", "-out", inPEM)
+	for _, c := range []struct{ message, cert, module, says string }{
+		{golden + "/rsa2048-sha256.p7s", keys + "/rsa2048.pem", "../testdata/hello.ko", ""},
+		{golden + "/rsa2048-sha256.p7s", "nothing", "../testdata/hello.ko", ""},
+		{golden + "/p384-sha384.p7s", keys + "/p384.pem", "../testdata/hello.ko", ""},
+		{golden + "/rsa2048-sha256.p7s", keys + "/rsa2048.pem", "../testdata/value.bin", "changed after signing"},
+		{golden + "/rsa2048-sha256.p7s", keys + "/rsa4096.pem", "../testdata/hello.ko", "not one by the key of " + keys + "/rsa4096.pem"},
+		{inPEM, keys + "/rsa2048.pem", "../testdata/hello.ko", "PEM"},
+		{cases + "/modules/short-signature.p7s", cases + "/certificates/signer.der", "../testdata/hello.ko", "255 bytes"},
+	} {
+		dest := filepath.Join(t.TempDir(), "dest")
+		out := mustRun(t, nil, program(t), "-s", c.message, "sha256", c.cert, c.module, dest)
+		if c.says == "" && out != "" || !strings.Contains(out, c.says) {
+			t.Errorf("%s, %s, %s: said %q, want %q", c.message, c.cert, c.module, out, c.says)
+		}
+		want := filepath.Join(t.TempDir(), "want")
+		mustRun(t, nil, testenv.SignFile(t), "-s", c.message, "sha256", c.cert, c.module, want)
+		checkSameBytes(t, dest, want)
+	}
+}
+
+// TestValueMistakes: what is read as a map value and is none.
+func TestValueMistakes(t *testing.T) {
+	dir := t.TempDir()
+	text := filepath.Join(dir, "hex")
+	mustRun(t, nil, program(t), "map", "sign", "--format", "hex", "sha256", keys+"/rsa2048.key", keys+"/rsa2048.pem", "../testdata/value.bin", text)
+	dump, js := filepath.Join(dir, "dump"), filepath.Join(dir, "json")
+	hex := string(readFile(t, text))
+	// As bpftool map dump prints a value, and with -j.
+	lines := "key:\n00 00 00 00\nvalue:\n" + hex + "\nFound 1 element\n"
+	quoted := `[{"key":["0x00","0x00","0x00","0x00"],"value":["0x` + strings.Join(strings.Fields(hex), `","0x`) + `"]}]`
+	for path, content := range map[string]string{dump: lines, js: quoted} {
+		writeFile(t, path, content, 0o644)
+	}
+	for file, says := range map[string]string{
+		cases + "/values/little-endian-size": "wrong byte order",
+		text:                                 "hexadecimal",
+		dump:                                 "what it spells is a signed value",
+		js:                                   "what it spells is a signed value",
+		golden + "/hello-rsa2048-sha256.ko":  "map wrap",
+		keys + "/rsa2048.pem":                "a certificate (PEM)",
+		golden + "/rsa2048-sha256.p7s":       "a bare PKCS#7 message",
+	} {
+		for _, command := range []string{"verify --kernel 6.12 --trusted=" + keys + "/rsa2048.pem", "inspect", "size", "extract"} {
+			out, err := run(t, nil, program(t), append(strings.Fields("map "+command), file)...)
+			if err == nil || !strings.Contains(out, says) {
+				t.Errorf("map %s %s: %v\n%s", command, file, err, out)
+			}
+		}
+	}
+}
+
+// TestCertificateAdvice: the command that is named for a file in <x509>'s place makes of it
+// one that the kernel's sign-file takes too.
+func TestCertificateAdvice(t *testing.T) {
+	key := cases + "/keys/signer.pem"
+	for file, says := range map[string]string{
+		"trusted.pem": "openssl x509 -in OLD -out NEW", "bundle.p12": "openssl pkcs12 -clcerts -nokeys -in OLD -out NEW",
+		"utf16.pem": "iconv -f UTF-16 -t UTF-8 OLD > NEW",
+	} {
+		old, fresh, dest := cases+"/certificates/"+file, filepath.Join(t.TempDir(), "new.pem"), filepath.Join(t.TempDir(), "dest.ko")
+		out, err := run(t, nil, program(t), "sha256", key, old, "../testdata/hello.ko", dest)
+		if err == nil || !strings.Contains(out, says) {
+			t.Errorf("%s: %v\n%s", file, err, out)
+			continue
+		}
+		command := strings.NewReplacer("OLD", old, "NEW", fresh).Replace(says)
+		if file == "bundle.p12" {
+			command += " -passin pass:pw"
+		}
+		mustRun(t, nil, "sh", "-c", command)
+		mustRun(t, nil, testenv.SignFile(t), "sha256", key, fresh, "../testdata/hello.ko", dest)
+	}
+	for _, c := range []struct{ key, cert, says string }{
+		{cases + "/certificates/signer.der", key, "the two are swapped: the key is " + key},
+		{key, key, "it goes in the place of <key>"},
+		{key, cases + "/certificates/no-end-line.pem", "without its last line"},
+		{key, cases + "/certificates/brainpool.pem", "brainpoolP256r1"},
+		{"certs/signing_key.pem", cases + "/certificates/signer.der", "sign-file keygen KEY X509 makes one, mokutil --import X509"},
+		{key, "../testdata/hello.ko", "an ELF file"},
+	} {
+		out, err := run(t, nil, program(t), "sha256", c.key, c.cert, "../testdata/hello.ko", filepath.Join(t.TempDir(), "dest"))
+		if err == nil || !strings.Contains(out, c.says) {
+			t.Errorf("%s, %s: %v\n%s", c.key, c.cert, err, out)
+		}
+	}
+}
