@@ -46,6 +46,9 @@ func Lookup(name string) (*Algorithm, error) {
 	return nil, fmt.Errorf("%q: unknown hash algorithm (try sha256, sha384 or sha512)", name)
 }
 
+// All returns every algorithm that Lookup knows.
+func All() []*Algorithm { return slices.Clone(algorithms) }
+
 // ByOID finds an algorithm by the identifier in an AlgorithmIdentifier, or nil.
 func ByOID(oid asn1.ObjectIdentifier) *Algorithm {
 	for _, a := range algorithms {

@@ -153,7 +153,7 @@ func shortRSA(s *signature, opened *big.Int, size int, sum []byte) error {
 	missing := size - len(s.value)
 	if missing > 0 && checkPadding(opened.FillBytes(make([]byte, size)), s.hash.algorithm.DigestInfo(sum), len(sum)) == nil {
 		return advised(refuse(syscall.EINVAL, where, "the signature's value has %d bytes instead of %d: it is right, but %d zero byte(s) at its beginning are missing, and the kernel wants them", len(s.value), size, missing),
-			"", "have it signed again by something that does not drop zero bytes (sign-file attach --pad takes such a value)")
+			"", "have it signed again by something that does not drop zero bytes (sign-file attach takes such a value, and puts them there)")
 	}
 	return refuse(syscall.EINVAL, where, "the signature's value has %d bytes, and the RSA key %d", len(s.value), size)
 }

@@ -268,3 +268,98 @@ func TestCertificateAdvice(t *testing.T) {
 		}
 	}
 }
+
+// TestAttachMistakes makes with OpenSSL what goes wrong between digest and attach, and
+// asks for a word of each; the module stays as it is.
+func TestAttachMistakes(t *testing.T) {
+	dir := t.TempDir()
+	ko := filepath.Join(dir, "m.ko")
+	shell := func(line string) {
+		t.Helper()
+		mustRun(t, nil, "sh", "-c", "cd "+dir+" && "+line)
+	}
+	for _, name := range []string{"rsa2048", "rsa3072", "p256"} {
+		for _, suffix := range []string{".key", ".pem"} {
+			writeFile(t, filepath.Join(dir, name+suffix), string(readFile(t, keys+"/"+name+suffix)), 0o600)
+		}
+	}
+	module := readFile(t, "../testdata/hello.ko")
+	writeFile(t, ko, string(module), 0o644)
+	shell("openssl dgst -sha256 -binary m.ko > d256; openssl dgst -sha512 -binary m.ko > d512; openssl dgst -sha256 -binary d256 > dd; echo other > other; openssl dgst -sha256 -binary other > do" +
+		"; openssl dgst -sha256 -hex m.ko | sed 's/.* //' > hex; openssl dgst -sha256 -binary hex > dhex")
+	rsa := "openssl pkeyutl -sign -inkey rsa2048.key -in "
+	ec := "openssl pkeyutl -sign -inkey p256.key -in "
+	for what, c := range map[string]struct{ line, says string }{
+		"good":              {rsa + "d256 -pkeyopt digest:sha256 -out sig", ""},
+		"base64":            {rsa + "d256 -pkeyopt digest:sha256 | base64 > sig", "base64 -d"},
+		"hex":               {rsa + "d256 -pkeyopt digest:sha256 | xxd -p > sig", "xxd -r -p"},
+		"a line end":        {"(" + rsa + "d256 -pkeyopt digest:sha256; echo) > sig", "head -c 256"},
+		"another hash":      {rsa + "d512 -pkeyopt digest:sha512 -out sig", "--hash sha512"},
+		"PSS":               {rsa + "d256 -pkeyopt digest:sha256 -pkeyopt rsa_padding_mode:pss -out sig", "RSA-PSS"},
+		"hashed twice":      {rsa + "dd -pkeyopt digest:sha256 -out sig", "hashed once more"},
+		"hashed as text":    {rsa + "dhex -pkeyopt digest:sha256 -out sig", "hashed once more"},
+		"no DigestInfo":     {rsa + "d256 -out sig", "--format digestinfo"},
+		"the digest itself": {"cp d256 sig", "the sha256 digest"},
+		"in hexadecimal":    {"cp hex sig", "the sha256 digest in hexadecimal"},
+		"a message":         {"openssl cms -sign -binary -noattr -nocerts -outform DER -signer rsa2048.pem -inkey rsa2048.key -in m.ko -out sig", "sign-file -s attaches it"},
+		"another key":       {"openssl pkeyutl -sign -inkey rsa3072.key -in d256 -pkeyopt digest:sha256 -out sig", "384"},
+		"another file":      {rsa + "do -pkeyopt digest:sha256 -out sig", "the right key has signed another file"},
+		"a certificate":     {"cp rsa2048.pem sig", "a certificate (PEM)"},
+		"empty":             {": > sig", "it is empty"},
+		"EC":                {ec + "d256 -out sig", ""},
+		"EC, another hash":  {ec + "d512 -out sig", "--hash sha512"},
+		"EC, hashed twice":  {ec + "dd -out sig", "hashed once more"},
+		"EC, another file":  {ec + "do -out sig", "another key has signed, or something else"},
+	} {
+		shell(c.line)
+		cert := "/rsa2048.pem"
+		if strings.HasPrefix(what, "EC") {
+			cert = "/p256.pem"
+		}
+		writeFile(t, ko, string(module), 0o644)
+		value := filepath.Join(dir, "value")
+		flags := []string{"attach", "--signature", dir + "/sig", "--cert", dir + cert, "--hash", "sha256"}
+		out, err := run(t, nil, program(t), append(flags, ko)...)
+		valueOut, valueErr := run(t, nil, program(t), append(append([]string{"map"}, flags...), "../testdata/hello.ko", value)...)
+		if c.says == "" {
+			if err != nil || valueErr != nil {
+				t.Errorf("%s: %v, %v\n%s%s", what, err, valueErr, out, valueOut)
+			}
+			continue
+		}
+		if err == nil || !strings.Contains(out, c.says) || !bytes.Equal(readFile(t, ko), module) {
+			t.Errorf("%s: %v\n%s", what, err, out)
+		}
+		if valueErr == nil || !strings.Contains(valueOut, c.says) {
+			t.Errorf("%s, of a value: %v\n%s", what, valueErr, valueOut)
+		}
+	}
+}
+
+// TestAttachShort: a value that lost its leading zero byte is one number still. OpenSSL
+// makes values until one begins with zero.
+func TestAttachShort(t *testing.T) {
+	dir := t.TempDir()
+	key, cert := keys+"/rsa2048.key", keys+"/rsa2048.pem"
+	for i := range 5000 {
+		data, value := filepath.Join(dir, "data"), filepath.Join(dir, "value")
+		writeFile(t, data, strings.Repeat("x", i+1), 0o644)
+		message := filepath.Join(dir, "data.p7s")
+		mustRun(t, nil, program(t), "-d", "sha256", key, cert, data)
+		der := readFile(t, message)
+		sig := der[len(der)-256:]
+		if sig[0] != 0 {
+			continue
+		}
+		writeFile(t, value, string(bytes.TrimLeft(sig, "\x00")), 0o644)
+		want := filepath.Join(dir, "want")
+		mustRun(t, nil, testenv.SignFile(t), "sha256", key, cert, data, want)
+		out := mustRun(t, nil, program(t), "attach", "--signature", value, "--cert", cert, "--hash", "sha256", data)
+		if !strings.Contains(out, "zero byte") {
+			t.Errorf("not a word: %s", out)
+		}
+		checkSameBytes(t, data, want)
+		return
+	}
+	t.Fatal("5000 values without a zero at the beginning")
+}

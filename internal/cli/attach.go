@@ -1,8 +1,13 @@
 package cli
 
 import (
+	"cmp"
+	"errors"
+	"io"
+
 	"github.com/urfave/cli/v2"
 
+	"sign-file/certificate"
 	"sign-file/signfile"
 )
 
@@ -21,7 +26,7 @@ func (p *program) attach(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	signer, err := p.presigned(c)
+	signer, mistake, err := p.presigned(c)
 	if err != nil {
 		return err
 	}
@@ -32,5 +37,13 @@ func (p *program) attach(c *cli.Context) error {
 		}
 		out.Dest = args[1]
 	}
-	return about(args[0], signer.SignFile(c.Context, args[0], out))
+	err = signer.SignFile(c.Context, args[0], out)
+	if errors.Is(err, certificate.ErrSignature) {
+		_, again := p.readModule(readOnly(c.Context), args[0], func(r io.Reader) ([]byte, error) {
+			err = mistake(err, r)
+			return nil, nil
+		})
+		err = cmp.Or(again, err)
+	}
+	return about(args[0], err)
 }

@@ -89,7 +89,7 @@ func (p *program) mapSign(c *cli.Context) error {
 		return err
 	}
 	defer closeKey()
-	return p.signValue(c, signer, args[3], output(args, 4))
+	return p.signValue(c, signer, func(err error, _ io.Reader) error { return err }, args[3], output(args, 4))
 }
 
 func (p *program) mapWrap(c *cli.Context) error {
@@ -109,22 +109,22 @@ func (p *program) mapAttach(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	signer, err := p.presigned(c)
+	signer, mistake, err := p.presigned(c)
 	if err != nil {
 		return err
 	}
-	return p.signValue(c, signer, args[0], output(args, 1))
+	return p.signValue(c, signer, mistake, args[0], output(args, 1))
 }
 
 // signValue signs data and writes it as a map value.
-func (p *program) signValue(c *cli.Context, signer *signfile.Signer, source, path string) error {
+func (p *program) signValue(c *cli.Context, signer *signfile.Signer, mistake mistakeFunc, source, path string) error {
 	data, err := p.readValue(source)
 	if err != nil {
 		return err
 	}
 	signed, err := signData(c.Context, signer, data)
 	if err != nil {
-		return about(source, err)
+		return about(source, mistake(err, bytes.NewReader(data)))
 	}
 	return p.writeValue(c, source, signed, path)
 }

@@ -3,8 +3,15 @@ package cli
 import (
 	"context"
 	"crypto"
+	"crypto/rsa"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
+	"fmt"
+	"io"
+	"strings"
 
+	"filippo.io/mldsa"
 	"github.com/urfave/cli/v2"
 
 	"sign-file/certificate"
@@ -117,16 +124,99 @@ func attachFlags() []cli.Flag {
 // maxSignature bounds a signature value, in bytes: more than RSA-16384 or ML-DSA-87.
 const maxSignature = 16 << 10
 
-// presigned makes a signer of --signature, --cert and --hash.
-func (p *program) presigned(c *cli.Context) (*signfile.Signer, error) {
+// presigned makes a signer of --signature, --cert and --hash, and a way to tell what is
+// wrong with a value that it refuses.
+func (p *program) presigned(c *cli.Context) (*signfile.Signer, mistakeFunc, error) {
 	file := c.String("signature")
 	value, err := p.readAll(file, maxSignature)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if len(value) == 0 {
-		return nil, about(file, errors.New("not a bare signature value: it is empty"))
+	public, err := p.publicKey(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	missing, err := checkValue(public, value)
+	if err != nil {
+		return nil, nil, about(file, err)
+	}
+	if missing > 0 {
+		p.say("%s: lacks %d zero bytes at its beginning, which many signers drop; they are put there, and the signature is checked with them", file, missing)
+		value = append(make([]byte, missing), value...)
 	}
 	signer, _, err := p.signerLater(c, value, c.String("hash"))
-	return signer, err
+	if err != nil {
+		return nil, nil, err
+	}
+	return signer, func(err error, content io.Reader) error {
+		if !errors.Is(err, certificate.ErrSignature) {
+			return err
+		}
+		what, failed := signer.Mistake(value, content)
+		if failed != nil || c.Bool("signed-attributes") {
+			return err
+		}
+		return fmt.Errorf("%w: %s: %s", err, file, what)
+	}, nil
+}
+
+// mistakeFunc adds to an error of signing what is wrong with the value, if it is that.
+type mistakeFunc func(err error, content io.Reader) error
+
+// publicKey is that of --cert.
+func (p *program) publicKey(c *cli.Context) (crypto.PublicKey, error) {
+	file := c.String("cert")
+	cert, err := readCertificate(c.Context, p.askPIN(), file)
+	if err != nil {
+		return nil, err
+	}
+	public, err := cert.PublicKey()
+	return public, about(keys.Name(file), err)
+}
+
+// checkValue tells what is no signature value of a key by its length and form, and how many
+// zero bytes one of RSA lacks.
+func checkValue(public crypto.PublicKey, value []byte) (missing int, err error) {
+	const word = 8 // more zero bytes than chance ever makes
+	size := valueSize(public)
+	text := strings.Join(strings.Fields(string(value)), "")
+	fits := func(n int) bool { return n == size || size == 0 && n > 0 }
+	switch unhexed, err := hex.DecodeString(text); {
+	case len(value) == 0:
+		return 0, errors.New("not a bare signature value: it is empty")
+	case len(value) == size:
+		return 0, nil
+	case err == nil && fits(len(unhexed)):
+		return 0, errors.New("not a bare signature value: it is hexadecimal text (xxd -r -p turns it into bytes)")
+	}
+	unbased, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		unbased, err = base64.RawURLEncoding.DecodeString(text)
+	}
+	switch {
+	case err == nil && fits(len(unbased)):
+		return 0, errors.New("not a bare signature value: it is base64 text (base64 -d turns it into bytes)")
+	case len(value) == size+1 && value[size] == '\n':
+		return 0, fmt.Errorf("not a bare signature value: a line end follows it (head -c %d takes it off)", size)
+	}
+	if is := whatIs(value); is.name == aMessage {
+		return 0, errors.New("it is a whole PKCS#7 message, and no bare signature value: sign-file -s attaches it")
+	} else if is.name != "" && valueText(value) == nil { // which may be a digest: see Mistake
+		return 0, fmt.Errorf("not a bare signature value: it is %s", is.name)
+	}
+	if _, isRSA := public.(*rsa.PublicKey); isRSA && len(value) < size && size-len(value) < word {
+		return size - len(value), nil
+	}
+	return 0, nil
+}
+
+// valueSize is the length of a key's signature values in bytes, 0 where it varies.
+func valueSize(public crypto.PublicKey) int {
+	switch key := public.(type) {
+	case *rsa.PublicKey:
+		return key.Size()
+	case *mldsa.PublicKey:
+		return key.Parameters().SignatureSize()
+	}
+	return 0
 }

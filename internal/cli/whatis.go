@@ -26,6 +26,7 @@ const maxLook = 1 << 20
 type kindOfFile struct{ name, asModule, asCertificate, asKey string }
 
 const (
+	aMessage   = "a bare PKCS#7 message"
 	nameModule = "name the module that it belongs to"
 	swapPlaces = "it goes in the place of "
 )
@@ -78,7 +79,7 @@ func whatIsPEM(label string) kindOfFile {
 
 func whatIsDER(b []byte) kindOfFile {
 	if message, err := cms.Parse(b); err == nil && len(message.Signers) > 0 {
-		return kindOfFile{"a bare PKCS#7 message", "name the file that it signs too: sign-file verify --signature <message> <file>", "name the signer's certificate", ""}
+		return kindOfFile{aMessage, "name the file that it signs too: sign-file verify --signature <message> <file>", "name the signer's certificate", ""}
 	}
 	if _, err := certificate.Parse(b); err == nil {
 		return kindOfFile{"a certificate (DER)", "trust it with --trusted, and " + nameModule, "", swapPlaces + "<x509>"}
