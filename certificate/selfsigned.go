@@ -22,10 +22,20 @@ import (
 	"sign-file/internal/scheme"
 )
 
+// Purpose is what a certificate says that its key is for. The zero value signs, as the
+// kernel's own does.
+type Purpose struct {
+	// CA: the key may sign certificates too. Kernels with CONFIG_INTEGRITY_CA_MACHINE_KEYRING
+	// take no other from the firmware's list into .machine (restrict_link_by_ca).
+	CA bool
+	// Extended are the purposes of extKeyUsage (RFC 5280, section 4.2.1.12), none if empty.
+	Extended []asn1.ObjectIdentifier
+}
+
 // SelfSigned makes a certificate of a key for itself: with the extensions of the
 // kernel's certs/default_x509.genkey, in its order, which crypto/x509 can't keep.
 // subject is a DER Name; the key signs as keys.Key says.
-func SelfSigned(key crypto.Signer, subject []byte, algorithm *digest.Algorithm, notBefore, notAfter time.Time) (*Certificate, error) {
+func SelfSigned(key crypto.Signer, subject []byte, purpose Purpose, algorithm *digest.Algorithm, notBefore, notAfter time.Time) (*Certificate, error) {
 	signatureAlgorithm, err := signatureIdentifier(key.Public(), algorithm)
 	if err != nil {
 		return nil, err
@@ -34,7 +44,7 @@ func SelfSigned(key crypto.Signer, subject []byte, algorithm *digest.Algorithm, 
 	if err != nil {
 		return nil, err
 	}
-	tbs, err := marshalTBS(signatureAlgorithm, subject, publicKeyInfo, notBefore, notAfter)
+	tbs, err := marshalTBS(signatureAlgorithm, subject, publicKeyInfo, purpose, notBefore, notAfter)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +98,7 @@ func signatureIdentifier(key crypto.PublicKey, algorithm *digest.Algorithm) ([]b
 	return b.Bytes()
 }
 
-func marshalTBS(signatureAlgorithm, subject, publicKeyInfo []byte, notBefore, notAfter time.Time) ([]byte, error) {
+func marshalTBS(signatureAlgorithm, subject, publicKeyInfo []byte, purpose Purpose, notBefore, notAfter time.Time) ([]byte, error) {
 	if notAfter.Year() > 9999 {
 		return nil, errors.New("a certificate cannot be valid beyond the year 9999")
 	}
@@ -106,7 +116,7 @@ func marshalTBS(signatureAlgorithm, subject, publicKeyInfo []byte, notBefore, no
 		b.AddBytes(subject)                                  // subject Name,
 		b.AddBytes(publicKeyInfo)                            // subjectPublicKeyInfo,
 		b.AddASN1(explicit(3), func(b *cryptobyte.Builder) { // extensions [3] EXPLICIT }
-			b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) { addExtensions(b, keyID(publicKeyInfo)) })
+			b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) { purpose.addExtensions(b, keyID(publicKeyInfo)) })
 		})
 	})
 	return b.Bytes()
@@ -146,7 +156,11 @@ func keyID(publicKeyInfo []byte) []byte {
 // addExtensions writes those of default_x509.genkey: basicConstraints=critical,
 // CA:FALSE; keyUsage=digitalSignature; subjectKeyIdentifier=hash. Of
 // authorityKeyIdentifier=keyid OpenSSL 3 makes nothing in a self-signed certificate.
-func addExtensions(b *cryptobyte.Builder, id []byte) {
+func (p Purpose) addExtensions(b *cryptobyte.Builder, id []byte) {
+	usage := []byte{byte(cbasn1.BIT_STRING), 2, 7, 1 << 7} // digitalSignature is bit 0 of 1
+	if p.CA {
+		usage = []byte{byte(cbasn1.BIT_STRING), 2, 2, 1<<7 | 1<<2} // and keyCertSign 5 of 6
+	}
 	add := func(number int, critical bool, value func(*cryptobyte.Builder)) {
 		b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) { // Extension ::= SEQUENCE {
 			b.AddASN1ObjectIdentifier(asn1.ObjectIdentifier{2, 5, 29, number}) // extnID,
@@ -156,7 +170,22 @@ func addExtensions(b *cryptobyte.Builder, id []byte) {
 			b.AddASN1(cbasn1.OCTET_STRING, value) // extnValue OCTET STRING }
 		})
 	}
-	add(19, true, func(b *cryptobyte.Builder) { b.AddASN1(cbasn1.SEQUENCE, func(*cryptobyte.Builder) {}) })
-	add(15, false, func(b *cryptobyte.Builder) { b.AddBytes([]byte{byte(cbasn1.BIT_STRING), 2, 7, 1 << 7}) }) // bit 0 of 1
+	add(19, true, func(b *cryptobyte.Builder) {
+		b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+			if p.CA {
+				b.AddASN1Boolean(true) // cA BOOLEAN DEFAULT FALSE
+			}
+		})
+	})
+	add(15, false, func(b *cryptobyte.Builder) { b.AddBytes(usage) })
+	if len(p.Extended) > 0 {
+		add(37, false, func(b *cryptobyte.Builder) {
+			b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+				for _, purpose := range p.Extended {
+					b.AddASN1ObjectIdentifier(purpose)
+				}
+			})
+		})
+	}
 	add(14, false, func(b *cryptobyte.Builder) { b.AddASN1OctetString(id) })
 }

@@ -21,7 +21,7 @@ func (j *Judge) Module(file io.ReaderAt, size int64) (*Verdict, error) {
 	return j.decide(func() (*Verdict, error) {
 		v, err := j.module(file, size)
 		if err == nil && j.usage == Module {
-			v.load(j.enforce)
+			v.load(j.enforce, j.kernel.Unchecked)
 			err = v.loadELF(file)
 		}
 		return v, err

@@ -60,8 +60,12 @@ func (j *Judge) refused(err error) (*Verdict, error) {
 // Name is the errno's symbol, for instance EBADMSG.
 func (v *Verdict) Name() string { return unix.ErrnoName(v.Errno) }
 
-// load is the end of module_sig_check.
-func (v *Verdict) load(enforce bool) {
+// load is the end of module_sig_check, which a kernel without CONFIG_MODULE_SIG lacks.
+func (v *Verdict) load(enforce, unchecked bool) {
+	if unchecked && v.Errno != syscall.ENOEXEC && v.Errno != syscall.EFBIG {
+		v.Loads, v.LoadErrno = true, 0
+		return
+	}
 	what, tolerated := map[syscall.Errno]string{
 		syscall.ENODATA: "unsigned module",
 		syscall.ENOPKG:  "module with unsupported crypto",

@@ -37,7 +37,7 @@ func TestKeygenCertificates(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			ours, theirs := t.TempDir(), t.TempDir()
 			pair := keyPair{filepath.Join(ours, "key.pem"), filepath.Join(ours, "cert.x509")}
-			mustRun(t, nil, program(t), "keygen", "--hash", "sha256", "--type", kind, pair.key, pair.cert)
+			mustRun(t, nil, program(t), "keygen", "--subject", "/CN="+signer, "--hash", "sha256", "--type", kind, pair.key, pair.cert)
 			want := newKeyPair(t, theirs, append([]string{"-nodes"}, newkey...)...)
 			if got, want := certificateText(t, "DER", pair.cert), certificateText(t, "DER", want.cert); got != want {
 				t.Errorf("openssl reads\n%s\nand in its own\n%s", got, want)
@@ -105,6 +105,38 @@ func TestKeygenSubject(t *testing.T) {
 		}
 		if _, err := os.Lstat(key); err == nil {
 			t.Errorf("%q: left a file", bad)
+		}
+	}
+}
+
+// TestKeygenPurpose: what OpenSSL reads of --ca and --eku, and that names tell keys apart.
+func TestKeygenPurpose(t *testing.T) {
+	seen := map[string]bool{}
+	for flags, want := range map[string][]string{
+		"":                              {"CA:FALSE", "Digital Signature\n"},
+		"--ca":                          {"CA:TRUE", "Digital Signature, Certificate Sign\n"},
+		"--eku codesign":                {"CA:FALSE", "Code Signing\n"},
+		"--eku modules":                 {"1.3.6.1.4.1.2312.16.1.2\n"},
+		"--eku codesign --eku 1.2.3.40": {"Code Signing, 1.2.3.40\n"},
+	} {
+		key := filepath.Join(t.TempDir(), "key.pem")
+		mustRun(t, nil, program(t), append(append([]string{"keygen", "--type=ec:p256"}, strings.Fields(flags)...), key)...)
+		text := mustRun(t, nil, "openssl", "x509", "-in", key, "-noout", "-text")
+		for _, want := range want {
+			if !strings.Contains(text, want) {
+				t.Errorf("%q: no %q in\n%s", flags, want, text)
+			}
+		}
+		mustRun(t, nil, "openssl", "verify", "-x509_strict", "-check_ss_sig", "-CAfile", key, key)
+		subject := mustRun(t, nil, "openssl", "x509", "-in", key, "-noout", "-subject")
+		if seen[subject] || !strings.Contains(subject, "module signing key ") {
+			t.Errorf("%q: %s", flags, subject)
+		}
+		seen[subject] = true
+	}
+	for _, bad := range []string{"", "toast", "9.9", "1", "1..2", "1.2.99999999999"} {
+		if out, err := run(t, nil, program(t), "keygen", "--eku", bad, filepath.Join(t.TempDir(), "key.pem")); err == nil {
+			t.Errorf("--eku %q: %s", bad, out)
 		}
 	}
 }

@@ -37,7 +37,7 @@ func commands() []command {
 
 // opensSecondFace tells whether the first argument is a subcommand.
 func opensSecondFace(first string) bool {
-	return slices.Contains([]string{"help", "--help", "--version"}, first) ||
+	return slices.Contains([]string{"help", "--help", "version", "--version"}, first) ||
 		slices.ContainsFunc(commands(), func(c command) bool { return c.name == first })
 }
 
@@ -57,6 +57,9 @@ func (e exitError) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 
 // subcommand runs the second face.
 func (p *program) subcommand(ctx context.Context, args []string) int {
+	if args[0] == "version" {
+		args = []string{"--version"}
+	}
 	app := p.app()
 	err := app.RunContext(ctx, append([]string{app.Name}, orderFlags(app.Commands, args)...))
 	if err == nil {

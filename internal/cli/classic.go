@@ -42,6 +42,9 @@ func (p *program) classic(ctx context.Context, args []string) int {
 			p.nameCommand(args)
 		}
 		io.WriteString(p.err, usage)
+		if isTerminal(p.err) {
+			fmt.Fprintln(p.err, "sign-file --help lists the other commands: sign (whole trees), verify, explain, keygen and more")
+		}
 		return exitUsage
 	}
 	c := classic{program: p, module: operands[3], dest: operands[len(operands)-1]}

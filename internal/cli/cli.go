@@ -43,6 +43,9 @@ func Run(args []string, in, out, err *os.File) int {
 	ctx := newInterruptible()
 	p.wrote = ctx.wrote
 	defer ctx.finish()
+	if len(args) > 1 && args[0] == "--json" && opensSecondFace(args[1]) {
+		args[0], args[1] = args[1], args[0] // the kernel's sign-file knows no long flags
+	}
 	if len(args) > 0 && opensSecondFace(args[0]) {
 		return p.subcommand(ctx, args)
 	}

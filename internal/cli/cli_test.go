@@ -230,3 +230,25 @@ func FuzzPrint(f *testing.F) {
 		}
 	})
 }
+
+// TestWords: what people type, and where it leads.
+func TestWords(t *testing.T) {
+	s := newShop(t)
+	for line, want := range map[string]struct {
+		exit int
+		says string
+	}{
+		"version":              {0, "sign-file version"},
+		"--json inspect @m.ko": {0, `{"file":`},
+		"attach @m.ko":         {2, "no --signature"},
+		"map attach @m.ko":     {2, "no --signature"},
+		"inspect @":            {0, "m.ko: 5248 bytes, not signed"},
+		"strip @":              {1, "not signed"},
+		"verify --kernel 6.13 --trusted " + testCert + " @m.ko": {1, "judged by the rules of 6.12"},
+	} {
+		got := s.does(want.exit, line)
+		if !strings.Contains(got.out+got.err, want.says) {
+			t.Errorf("%s: %s%s", line, got.out, got.err)
+		}
+	}
+}

@@ -198,6 +198,8 @@ func (r verdictReport) loading() string {
 	switch {
 	case r.LoadErrno == unix.ErrnoName(unix.ENOEXEC) && r.Errno != r.LoadErrno:
 		return ", but it is no ELF file, so init_module returns " + r.LoadErrno
+	case !r.Accepted && r.Loads != nil && *r.Loads && !r.Taints:
+		return ", and loads: this kernel looks at no module's signature"
 	case r.Taints:
 		return ", loads without sig_enforce and taints the kernel"
 	case r.LoadErrno != "" && r.LoadErrno != r.Errno:

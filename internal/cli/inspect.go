@@ -17,7 +17,7 @@ func (p *program) inspectCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "inspect",
 		Usage:     "show the signatures of modules, outermost first, without verifying them",
-		ArgsUsage: "<module>...",
+		ArgsUsage: "<path>...",
 		Flags:     []cli.Flag{jsonFlag()},
 		Action:    p.inspect,
 	}
@@ -40,26 +40,22 @@ func (p *program) inspect(c *cli.Context) error {
 	if c.Args().Len() == 0 {
 		return usagef("no module to inspect")
 	}
-	exit := exitOK
-	for _, path := range c.Args().Slice() {
-		report, err := guarded(func() (*moduleReport, error) { return inspectModule(readOnly(c.Context), path) })
-		if err != nil {
-			exit = p.fail(about(path, err))
-			continue
-		}
-		if c.Bool("json") {
-			err = p.writeJSON(report)
-		} else {
-			err = report.print(p)
-		}
-		if err != nil {
+	tree := signfile.Tree{FollowLinks: true}
+	defer tree.Close()
+	var printed error
+	err := p.eachModule(&tree, c.Args().Slice(), func(item signfile.Item) error {
+		report, err := guarded(func() (*moduleReport, error) { return inspectModule(readOnly(c.Context), item) })
+		switch {
+		case err != nil || printed != nil:
 			return err
+		case c.Bool("json"):
+			printed = p.writeJSON(report)
+		default:
+			printed = report.print(p)
 		}
-	}
-	if exit != exitOK {
-		return exitError(exit)
-	}
-	return nil
+		return nil
+	})
+	return cmp.Or(printed, err)
 }
 
 // maxSignatures bounds how many signatures are shown. A few bytes of a compressed file
@@ -67,14 +63,14 @@ func (p *program) inspect(c *cli.Context) error {
 const maxSignatures = 100
 
 // inspectModule walks from the outermost signature to the innermost.
-func inspectModule(ctx context.Context, path string) (*moduleReport, error) {
-	module, err := signfile.OpenModule(ctx, path)
+func inspectModule(ctx context.Context, item signfile.Item) (*moduleReport, error) {
+	module, err := item.Open(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer module.Close()
 	size := module.Size()
-	report := &moduleReport{fileField: fileNamed(path), Size: size, Signatures: []messageReport{}}
+	report := &moduleReport{fileField: fileNamed(item.Path), Size: size, Signatures: []messageReport{}}
 	for {
 		layout, err := modsig.Find(io.NewSectionReader(module, 0, size), size)
 		if errors.Is(err, modsig.ErrUnsigned) && len(report.Signatures) == 0 {
@@ -92,7 +88,7 @@ func inspectModule(ctx context.Context, path string) (*moduleReport, error) {
 		}
 		message, err := readMessage(module, layout)
 		if err != nil {
-			return nil, about(path, err)
+			return nil, about(item.Path, err)
 		}
 		report.Signatures = append(report.Signatures, reportMessage(message, layout.SignatureSize(), layout.ContentSize))
 		size = layout.ContentSize

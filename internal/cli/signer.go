@@ -115,9 +115,9 @@ func (p *program) signerLater(c *cli.Context, value []byte, hash string) (*signf
 // attachFlags name the parts of a signature that was made elsewhere.
 func attachFlags() []cli.Flag {
 	return append([]cli.Flag{
-		&cli.StringFlag{Name: "signature", Required: true, Usage: "`FILE` with the bare signature value: RSA, ML-DSA, or ECDSA in DER or as r and s"},
-		&cli.StringFlag{Name: "cert", Required: true, Usage: "`FILE` with the signer's certificate"},
-		&cli.StringFlag{Name: "hash", Required: true, Usage: "hash `ALGORITHM` that was signed with"},
+		&cli.StringFlag{Name: "signature", Usage: "`FILE` with the bare signature value: RSA, ML-DSA, or ECDSA in DER or as r and s"},
+		&cli.StringFlag{Name: "cert", Usage: "`FILE` with the signer's certificate"},
+		&cli.StringFlag{Name: "hash", Usage: "hash `ALGORITHM` that was signed with"},
 	}, messageFlags()...)
 }
 
@@ -127,6 +127,11 @@ const maxSignature = 16 << 10
 // presigned makes a signer of --signature, --cert and --hash, and a way to tell what is
 // wrong with a value that it refuses.
 func (p *program) presigned(c *cli.Context) (*signfile.Signer, mistakeFunc, error) {
+	for _, flag := range []string{"signature", "cert", "hash"} {
+		if c.String(flag) == "" {
+			return nil, nil, usagef("no --%s", flag)
+		}
+	}
 	file := c.String("signature")
 	value, err := p.readAll(file, maxSignature)
 	if err != nil {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 
 	"github.com/urfave/cli/v2"
 
@@ -12,7 +13,7 @@ func (p *program) stripCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "strip",
 		Usage:     "remove the outermost signature from modules, in place",
-		ArgsUsage: "<module>...",
+		ArgsUsage: "<path>...",
 		Action:    p.strip,
 	}
 }
@@ -21,23 +22,44 @@ func (p *program) strip(c *cli.Context) error {
 	if c.Args().Len() == 0 {
 		return usagef("no module to strip")
 	}
+	var tree signfile.Tree
+	defer tree.Close()
+	return p.eachModule(&tree, c.Args().Slice(), func(item signfile.Item) error { return stripModule(c.Context, item) })
+}
+
+func stripModule(ctx context.Context, item signfile.Item) error {
+	module, err := item.Open(ctx)
+	if err != nil {
+		return about(item.Path, err)
+	}
+	defer module.Close()
+	return about(item.Path, signfile.StripModule(ctx, module))
+}
+
+// eachModule does something to every module that the paths name, or that is found below
+// them, whatever becomes of the others. The error is an exit code.
+func (p *program) eachModule(tree *signfile.Tree, paths []string, do func(signfile.Item) error) error {
 	exit := exitOK
-	for _, path := range c.Args().Slice() {
-		if err := stripModule(c.Context, path); err != nil {
-			exit = p.fail(err)
+	for _, path := range paths {
+		found := false
+		tree.Add(path, func(item signfile.Item, err error) {
+			found = true
+			if errors.Is(err, signfile.ErrLink) {
+				return // what it leads to has a name of its own
+			}
+			if err == nil {
+				err = do(item)
+			}
+			if err != nil {
+				exit = p.fail(about(item.Path, err))
+			}
+		})
+		if !found {
+			exit = p.fail(about(path, errors.New("no module in this directory")))
 		}
 	}
 	if exit != exitOK {
 		return exitError(exit)
 	}
 	return nil
-}
-
-func stripModule(ctx context.Context, path string) error {
-	module, err := signfile.OpenModule(ctx, path)
-	if err != nil {
-		return err
-	}
-	defer module.Close()
-	return about(path, signfile.StripModule(ctx, module))
 }

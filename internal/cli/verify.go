@@ -190,6 +190,9 @@ func (p *program) kernel(c *cli.Context) (rules *kernel.Kernel, err error) {
 		if rules, err = kernel.Of(release); err != nil {
 			return nil, usagef("--kernel: %v", err)
 		}
+		if series := release[:min(len(release), len(rules.Name))]; series != rules.Name {
+			note = fmt.Sprintf("kernel %s is judged by the rules of %s, the nearest before it that are known", release, rules.Name)
+		}
 	case config != "":
 		if rules, err = kernel.OfConfig(config); err != nil {
 			p.fail(err)
@@ -201,7 +204,7 @@ func (p *program) kernel(c *cli.Context) (rules *kernel.Kernel, err error) {
 		}
 	}
 	if note != "" {
-		p.warn("%s", note)
+		p.say("%s", note)
 	}
 	rules.FIPS = rules.FIPS || c.Bool("fips")
 	rules.NoAutoload = c.Bool("no-autoload")
