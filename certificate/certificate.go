@@ -195,6 +195,9 @@ func minimalInteger(element []byte) bool {
 // *mldsa.PublicKey, or another type of crypto/x509 that no signature here is made
 // with.
 func (c *Certificate) PublicKey() (crypto.PublicKey, error) {
+	if c.publicKey == nil && c.publicKeyErr == nil {
+		return nil, errors.New("no certificate: it was not parsed")
+	}
 	if c.publicKeyErr != nil {
 		if name := curveOf(c.publicKeyInfo); name != "" {
 			return nil, fmt.Errorf("the certificate's key is on the curve %s, which is not supported", name)

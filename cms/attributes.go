@@ -8,7 +8,7 @@ import (
 )
 
 // SignedAttributes returns the attributes that OpenSSL signs where nothing else is
-// asked for (RFC 5652, section 11): the content's type, which is OIDData here, and
+// asked for (RFC 5652, section 11): the content's type, which is id-data here, and
 // its digest.
 func SignedAttributes(digest []byte) []byte {
 	attribute := func(oid asn1.ObjectIdentifier, value cryptobyte.BuilderContinuation) cryptobyte.BuilderContinuation {
@@ -20,7 +20,7 @@ func SignedAttributes(digest []byte) []byte {
 	var b cryptobyte.Builder
 	b.AddASN1(tag0Constructed, func(b *cryptobyte.Builder) { // in DER's order: the shorter one first
 		b.AddASN1(cbasn1.SEQUENCE, attribute(oidContentType, func(b *cryptobyte.Builder) {
-			b.AddASN1ObjectIdentifier(OIDData)
+			b.AddASN1ObjectIdentifier(oidData)
 		}))
 		b.AddASN1(cbasn1.SEQUENCE, attribute(oidMessageDigest, func(b *cryptobyte.Builder) {
 			b.AddASN1OctetString(digest)
@@ -32,6 +32,9 @@ func SignedAttributes(digest []byte) []byte {
 // SignedBytes returns what a signature over signed attributes covers: their
 // DER with the SET tag in place of [0] (RFC 5652, section 5.4).
 func (s *SignerInfo) SignedBytes() []byte {
+	if len(s.SignedAttributes) == 0 {
+		return nil
+	}
 	b := append([]byte(nil), s.SignedAttributes...)
 	b[0] = byte(cbasn1.SET)
 	return b

@@ -16,7 +16,7 @@ import (
 // Object identifiers of RFC 5652, sections 4, 5.1 and 11.
 var (
 	oidSignedData    = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 2}
-	OIDData          = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 1}
+	oidData          = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 1}
 	oidContentType   = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 3}
 	oidMessageDigest = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 4}
 )
@@ -36,7 +36,7 @@ type SignedData struct {
 	// DigestAlgorithms is the content of the SET, one AlgorithmIdentifier
 	// after another. The kernel ignores it.
 	DigestAlgorithms []byte
-	// ContentType is OIDData in all that sign-file writes.
+	// ContentType is id-data in all that sign-file writes.
 	ContentType asn1.ObjectIdentifier
 	// Content is the [0] eContent element with its header; nil when detached.
 	Content []byte
@@ -78,17 +78,17 @@ type AlgorithmIdentifier struct {
 	Parameters []byte
 }
 
-// Null is the DER of the parameters NULL.
-var null = []byte{0x05, 0x00}
+// null is the DER of the parameters NULL.
+const null = "\x05\x00"
 
 // WithNull returns an AlgorithmIdentifier whose parameters are NULL.
 func WithNull(oid asn1.ObjectIdentifier) AlgorithmIdentifier {
-	return AlgorithmIdentifier{OID: oid, Parameters: null}
+	return AlgorithmIdentifier{OID: oid, Parameters: []byte(null)}
 }
 
 // HasAbsentOrNullParameters reports whether the parameters carry nothing.
 func (a AlgorithmIdentifier) HasAbsentOrNullParameters() bool {
-	return a.Parameters == nil || string(a.Parameters) == string(null)
+	return a.Parameters == nil || string(a.Parameters) == null
 }
 
 // New returns the message that sign-file writes: one signer, no certificates,
@@ -100,10 +100,11 @@ func New(signer SignerInfo) *SignedData {
 	}
 	var algorithms cryptobyte.Builder
 	signer.Digest.add(&algorithms)
+	list, _ := algorithms.Bytes() // Marshal meets the same identifier again
 	return &SignedData{
 		Version:          signer.Version,
-		DigestAlgorithms: algorithms.BytesOrPanic(),
-		ContentType:      OIDData,
+		DigestAlgorithms: list,
+		ContentType:      oidData,
 		Signers:          []SignerInfo{signer},
 	}
 }

@@ -92,11 +92,11 @@ func (a *Algorithm) New() hash.Hash { return a.new() }
 func (a *Algorithm) Hash() crypto.Hash { return a.hash }
 
 // OID returns the algorithm's object identifier.
-func (a *Algorithm) OID() asn1.ObjectIdentifier { return a.oid }
+func (a *Algorithm) OID() asn1.ObjectIdentifier { return slices.Clone(a.oid) }
 
 // ECDSA returns the ecdsa-with-<hash> identifier (RFC 5758, NIST CSOR), or nil
 // where none is defined and OpenSSL refuses to sign.
-func (a *Algorithm) ECDSA() asn1.ObjectIdentifier { return a.oidECDSA }
+func (a *Algorithm) ECDSA() asn1.ObjectIdentifier { return slices.Clone(a.oidECDSA) }
 
 // NullParameters reports whether the CMS AlgorithmIdentifier carries NULL.
 func (a *Algorithm) NullParameters() bool { return a.nullParameters }

@@ -86,6 +86,10 @@ func Causes() []Cause {
 			Logs:   []string{"PKCS#7 signature info has unexpected non-zero params", "PKCS#7 signature with non-detached data", "PKCS7:"},
 			Text:   "the signature is damaged, or no signature of a module",
 			Advice: adviceAgain, checks: []syscall.Errno{malformed, syscall.EINVAL}},
+		{Name: "unsigned-value", Errnos: []syscall.Errno{syscall.ENOENT}, Text: "the map value is not signed",
+			Advice: "sign it: sign-file map sign <hash algo> <key> <x509> <data> <value>",
+			checks: []syscall.Errno{syscall.ENOENT}, functions: []string{mapFunction}},
+
 		{Name: "other-kernel", Errnos: []syscall.Errno{syscall.ENOEXEC}, Logs: []string{"version magic", "disagrees about version of symbol"},
 			Text:   "not a matter of signatures: the module was built for another kernel",
 			Advice: "build it for this one (uname -r; modinfo -F vermagic <file> names the other)"},

@@ -85,9 +85,9 @@ func TestCertificates(t *testing.T) {
 			for release, want := range map[string]syscall.Errno{"6.1": c.k61, "6.12": c.k612, "6.18": c.k612, "7.3": c.k70} {
 				check(t, onCertificate(t, judge(t, release, kernel.Module), c.der), want)
 			}
-			j := judge(t, "6.12", kernel.Module)
-			j.Kernel().FIPS = true
-			check(t, onCertificate(t, j, c.der), c.fips)
+			rules := judge(t, "6.12", kernel.Module).Kernel()
+			rules.FIPS = true
+			check(t, onCertificate(t, trusting(t, rules, kernel.Module), c.der), c.fips)
 		})
 	}
 }

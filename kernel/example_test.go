@@ -1,12 +1,16 @@
 package kernel_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"strings"
+	"syscall"
 
 	"sign-file/certificate"
 	"sign-file/kernel"
 	"sign-file/kernel/trust"
+	modsig "sign-file/module_signature"
 )
 
 // What would Linux 6.12 say to a module, with one certificate in its keyring?
@@ -54,9 +58,11 @@ func ExampleJudge_Module() {
 
 // The kernel's words for what is wrong with a file's layout.
 func ExampleRefusalOf() {
-	_, err := os.Stat("/nonexistent")
-	fmt.Println(kernel.RefusalOf(err) == nil)
-	// Output: true
+	trailer := "content\x00\x00\x02\x00\x00\x00\x00\x00\xff\xff\xff\xff" + modsig.Marker
+	_, err := modsig.Find(strings.NewReader(trailer), int64(len(trailer)))
+	refusal := kernel.RefusalOf(err)
+	fmt.Println(refusal.Name(), "from", refusal.Func, errors.Is(refusal, syscall.EBADMSG))
+	// Output: EBADMSG from mod_check_sig true
 }
 
 // Certificates come from files of every kind, kernel images and the running machine.

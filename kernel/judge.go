@@ -52,8 +52,8 @@ func (e *FaultError) Error() string {
 	return fmt.Sprintf("not decided: a fault in sign-file (%v); please report it with this file", e.Fault)
 }
 
-// errNoKernel: a Judge that NewJudge did not make, or made of nothing.
-var errNoKernel = errors.New("not decided: no kernel to judge by")
+// errNoKernel: a Judge that NewJudge did not make, or made of too little.
+var errNoKernel = errors.New("not decided: no kernel to judge by, or an unknown usage")
 
 // decide keeps a fault over one file from ending the judgement of others.
 func (j *Judge) decide(judge func() (*Verdict, error)) (v *Verdict, err error) {
@@ -113,9 +113,12 @@ func (j *Judge) unsigned(file io.ReaderAt, size int64) (*Verdict, error) {
 
 // readFull reads bytes that have to be there.
 func readFull(r io.ReaderAt, b []byte, at int64) error {
-	_, err := r.ReadAt(b, at)
-	if err == io.EOF {
-		err = io.ErrUnexpectedEOF // it shrank since
+	n, err := r.ReadAt(b, at)
+	switch {
+	case n == len(b):
+		return nil // whether or not the file ends there
+	case err == nil || err == io.EOF:
+		return io.ErrUnexpectedEOF // it shrank since
 	}
 	return err
 }
@@ -161,7 +164,7 @@ func (j *Judge) message(message []byte, data *io.SectionReader) (*Verdict, error
 	if err != nil {
 		return j.refused(err)
 	}
-	v := &Verdict{Accepted: true, Loads: true, Kernel: j.kernel.Name, DataSize: data.Size()}
+	v := &Verdict{Accepted: true, Kernel: j.kernel.Name, DataSize: data.Size()}
 	for _, s := range m.signers {
 		if s.by != nil {
 			v.Signers = append(v.Signers, s.report())
@@ -177,7 +180,11 @@ func (j *Judge) message(message []byte, data *io.SectionReader) (*Verdict, error
 func (j *Judge) Certificate(der []byte) (*Verdict, error) {
 	return j.decide(func() (*Verdict, error) {
 		if _, err := j.addKey(der); err != nil {
-			return j.refused(err)
+			v, err := j.refused(err)
+			if err == nil {
+				v.Advice = "make another certificate: sign-file keygen makes a key and one that kernels take"
+			}
+			return v, err
 		}
 		return &Verdict{Accepted: true, Kernel: j.kernel.Name, DataSize: int64(len(der))}, nil
 	})
@@ -208,7 +215,7 @@ type Signer struct {
 
 func (s *signerInfo) report() Signer {
 	r := Signer{ID: s.cmsID(), Hash: s.hash.name, Attributes: s.attributes != nil, Value: s.value}
-	if c, err := certificate.Parse(s.by.raw); err == nil {
+	if c, err := certificate.Parse(bytes.Clone(s.by.raw)); err == nil {
 		r.Certificate = c
 	}
 	return r

@@ -119,7 +119,8 @@ func Series() []string {
 	return names
 }
 
-// Of finds the rules of a release, for instance "6.1.0-50-amd64" or "7.3".
+// Of finds the rules of a release, for instance "6.1.0-50-amd64" or "7.3": those of the
+// newest series that is known and not newer, which Name tells.
 func Of(release string) (*Kernel, error) {
 	version, ok := parseVersion(release)
 	if !ok {

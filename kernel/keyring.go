@@ -8,6 +8,8 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 
 	"sign-file/certificate"
 )
@@ -21,11 +23,23 @@ type Ring struct {
 
 // Add trusts more certificates.
 func (r *Ring) Add(certificates ...*certificate.Certificate) {
-	r.certificates = append(r.certificates, certificates...)
+	for _, c := range certificates {
+		if c != nil {
+			r.certificates = append(r.certificates, c)
+		}
+	}
 }
 
 // Certificates returns all that are trusted.
-func (r *Ring) Certificates() []*certificate.Certificate { return r.certificates }
+func (r *Ring) Certificates() []*certificate.Certificate { return slices.Clone(r.certificates) }
+
+// clone is a ring that later changes do not reach.
+func (r *Ring) clone() *Ring {
+	if r == nil {
+		return &Ring{}
+	}
+	return &Ring{slices.Clone(r.certificates), maps.Clone(r.blacklist)}
+}
 
 // Size is how many certificates are trusted.
 func (r *Ring) Size() int { return len(r.certificates) }
@@ -69,17 +83,16 @@ type Judge struct {
 	enforce  bool
 }
 
-// NewJudge reads the ring's certificates as that kernel does, each once. Both are not
-// to be changed any more. A nil ring trusts nobody; of a nil kernel there is no verdict.
+// NewJudge reads the ring's certificates as that kernel does, each once. What is changed
+// of both later has no effect on it. A nil ring trusts nobody. Without a kernel that this
+// package has made, and a known usage, there is no verdict.
 func NewJudge(kernel *Kernel, ring *Ring, usage Usage) *Judge {
-	j := &Judge{kernel: kernel, ring: ring, usage: usage, keys: keys{}}
-	if ring == nil {
-		j.ring = &Ring{}
-	}
-	if kernel == nil {
+	j := &Judge{ring: ring.clone(), usage: usage, keys: keys{}}
+	if kernel == nil || kernel.hashes == nil || usage < 0 || int(usage) >= len(Usages()) {
 		return j
 	}
-	j.enforce = kernel.Enforce
+	rules := *kernel
+	j.kernel, j.enforce = &rules, kernel.Enforce
 	for _, c := range j.ring.certificates {
 		parsed, err := j.addKey(c.Raw)
 		if err != nil {
@@ -94,6 +107,9 @@ func NewJudge(kernel *Kernel, ring *Ring, usage Usage) *Judge {
 // Unusable are the trusted certificates that the kernel would not take into a keyring,
 // and why.
 func (j *Judge) Unusable() []error {
+	if j == nil {
+		return nil
+	}
 	var all []error
 	for _, u := range j.unusable {
 		name := certificate.FormatName(u.certificate.Subject)
@@ -119,5 +135,11 @@ func (u unusable) isOf(s *signerInfo) bool {
 
 func (u unusable) reason() string { return reason(u.err) }
 
-// Kernel is whose rules these are.
-func (j *Judge) Kernel() *Kernel { return j.kernel }
+// Kernel is whose rules these are, a copy of its own; nil if there is none.
+func (j *Judge) Kernel() *Kernel {
+	if j == nil || j.kernel == nil {
+		return nil
+	}
+	rules := *j.kernel
+	return &rules
+}

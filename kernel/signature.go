@@ -290,7 +290,7 @@ func (k *Kernel) verifyMLDSA(key *publicKey, s *signature) error {
 		return refuse(syscall.EINVAL, "software_key_determine_akcipher", "the kernel verifies ML-DSA over signed attributes only with sha512, not with %s", s.hash.name)
 	}
 	if !k.finds(k.hasMLDSA) {
-		return refuse(syscall.ENOENT, verifyFunction, "kernel %s is built without ML-DSA, as Debian's are (--config names another build)", k.Name)
+		return refuse(syscall.ENOENT, verifyFunction, "kernel %s is built without ML-DSA, as Debian's are", k.Name)
 	}
 	parameters := map[keyKind]mldsa.Parameters{"mldsa44": mldsa.MLDSA44(), "mldsa65": mldsa.MLDSA65(), "mldsa87": mldsa.MLDSA87()}[key.kind]
 	public, err := mldsa.NewPublicKey(parameters, key.raw)

@@ -29,7 +29,7 @@ type Verdict struct {
 
 	// Loads and LoadErrno are what init_module and finit_module make of it: without
 	// sig_enforce a module that merely can't be verified is loaded, and taints the
-	// kernel.
+	// kernel. They are set only where modules are judged.
 	Loads     bool
 	Taints    bool
 	LoadErrno syscall.Errno
@@ -72,6 +72,8 @@ func (v *Verdict) load(enforce, unchecked bool) {
 		syscall.ENOKEY:  "module with unavailable key",
 	}[v.Errno]
 	switch {
+	case v.Accepted:
+		v.Loads = true
 	case !tolerated:
 	case enforce:
 		v.LoadErrno = syscall.EKEYREJECTED

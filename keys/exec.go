@@ -58,6 +58,8 @@ func (k *commandKey) Public() crypto.PublicKey { return nil }
 
 func (k *commandKey) Close() error { return nil }
 
+func (k *commandKey) KnowsHashes() bool { return true }
+
 func (k *commandKey) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	return k.SignContext(context.Background(), rand, digest, opts)
 }

@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/fips140"
@@ -54,6 +55,8 @@ type fileKey struct {
 
 func (fileKey) Close() error { return nil }
 
+func (fileKey) KnowsHashes() bool { return true }
+
 // Sign names the file: numbers that do not belong together are met when it signs.
 func (k fileKey) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	value, err := k.Signer.Sign(random, digest, opts)
@@ -79,8 +82,8 @@ func (k fileKey) Faults() int {
 	return 0
 }
 
-func openFile(path string, pin PINFunc) (Key, error) {
-	data, err := bounded.ReadFile(path, maxFileSize)
+func openFile(ctx context.Context, path string, pin PINFunc) (Key, error) {
+	data, err := readFile(ctx, path)
 	if err != nil {
 		return nil, err
 	}
@@ -94,6 +97,29 @@ func openFile(path string, pin PINFunc) (Key, error) {
 		return nil, err
 	}
 	return fileKey{signer, Name(path)}, nil
+}
+
+// readFile reads a file. A pipe may never be written to, and is waited for as long as ctx
+// lasts.
+func readFile(ctx context.Context, path string) ([]byte, error) {
+	if info, err := os.Stat(path); err != nil || info.Mode().IsRegular() {
+		return bounded.ReadFile(path, maxFileSize)
+	}
+	type result struct {
+		data []byte
+		err  error
+	}
+	read := make(chan result, 1)
+	go func() {
+		data, err := bounded.ReadFile(path, maxFileSize)
+		read <- result{data, err}
+	}()
+	select {
+	case r := <-read:
+		return r.data, r.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // Parse reads the first private key of a PEM file, whatever text, certificates and

@@ -34,9 +34,13 @@ import (
 // used anyway.
 //
 // Public is nil where only the certificate can tell.
+//
+// KnowsHashes is true: whoever has asked such a key for a signature need not ask in
+// another way.
 type Key interface {
 	crypto.Signer
 	io.Closer
+	KnowsHashes() bool
 }
 
 // ContextSigner is implemented by keys whose signature may take long: those on tokens
@@ -87,7 +91,7 @@ func Open(ctx context.Context, reference string, pin PINFunc) (key Key, err erro
 	case isCommand(reference):
 		key, err = openCommand(reference)
 	default:
-		key, err = openFile(reference, pin)
+		key, err = openFile(ctx, reference, pin)
 		if KindOf(reference) != File && errors.Is(err, fs.ErrNotExist) {
 			err = errLookAlike
 		}

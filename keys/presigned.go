@@ -33,6 +33,8 @@ type presigned struct {
 
 func (presigned) Close() error { return nil }
 
+func (presigned) KnowsHashes() bool { return true }
+
 func (p presigned) Public() crypto.PublicKey { return p.public }
 
 func (p presigned) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {

@@ -52,7 +52,7 @@ func fault(kind Fault, format string, args ...any) error {
 
 // ErrEmptyData is why a value without data is not made: mod_check_sig wants at
 // least one byte before the signature and answers EBADMSG.
-var ErrEmptyData = errors.New("no data to sign: the kernel refuses a map value without data (EBADMSG)")
+var ErrEmptyData = errors.New("no data to sign: the kernel refuses a map value without data")
 
 // Value is a decoded map value. The slices alias the decoded bytes.
 type Value struct {
@@ -62,16 +62,28 @@ type Value struct {
 	Tail    []byte // everything behind, zero padding among it; unverified
 }
 
+// SizeError says that a value does not fit its map. All are in bytes.
+type SizeError struct {
+	Need, Size   int
+	Signed, Tail int
+}
+
+func (e *SizeError) Error() string {
+	return fmt.Sprintf("the value needs %d bytes (4 size, %d signed, %d tail), %d more than the value size %d",
+		e.Need, e.Signed, e.Tail, e.Need-e.Size, e.Size)
+}
+
 // Encode makes the value of a file that is signed already, and pads it with
 // zeros to valueSize bytes. valueSize 0 means no padding.
 func Encode(signed, tail []byte, valueSize int) ([]byte, error) {
 	need := int64(HeaderSize) + int64(len(signed)) + int64(len(tail))
-	if need > MaxSize {
-		return nil, fmt.Errorf("the value needs %d bytes, and the limit is %d", need, MaxSize)
-	}
-	if valueSize != 0 && need > int64(valueSize) {
-		return nil, fmt.Errorf("the value needs %d bytes (4 size, %d signed, %d tail), %d more than the value size %d",
-			need, len(signed), len(tail), need-int64(valueSize), valueSize)
+	switch {
+	case need > MaxSize || valueSize > MaxSize:
+		return nil, fmt.Errorf("the value needs %d bytes, and the limit is %d", max(need, int64(valueSize)), MaxSize)
+	case valueSize < 0:
+		return nil, fmt.Errorf("a value size of %d bytes", valueSize)
+	case valueSize != 0 && need > int64(valueSize):
+		return nil, &SizeError{Need: int(need), Size: valueSize, Signed: len(signed), Tail: len(tail)}
 	}
 	value := make([]byte, 0, max(int(need), valueSize))
 	value = binary.BigEndian.AppendUint32(value, uint32(len(signed)))
@@ -106,10 +118,11 @@ func Decode(value []byte) (*Value, error) {
 	if err != nil {
 		return nil, err
 	}
+	content, end := layout.ContentSize, layout.ContentSize+layout.SignatureSize()
 	return &Value{
-		Data:    signed[:layout.ContentSize],
-		Message: signed[layout.ContentSize:][:layout.SignatureSize()],
-		Signed:  signed,
+		Data:    signed[:content:content],
+		Message: signed[content:end:end],
+		Signed:  signed[:size:size],
 		Tail:    value[HeaderSize+size:],
 	}, nil
 }

@@ -88,6 +88,11 @@ func TestEncode(t *testing.T) {
 	if _, err := mapvalue.Encode(file, tail, exact-3); err == nil || !strings.Contains(err.Error(), "3 more") {
 		t.Errorf("a value size that is 3 too small: %v", err)
 	}
+	for _, size := range []int{-1, mapvalue.MaxSize + 1, 1 << 40} {
+		if _, err := mapvalue.Encode(file, nil, size); err == nil {
+			t.Errorf("value size %d: taken", size)
+		}
+	}
 	for name, file := range map[string][]byte{"unsigned": []byte("data"), "empty": nil, "no data": file[5248:]} {
 		if _, err := mapvalue.Encode(file, nil, 0); err == nil {
 			t.Errorf("%s: taken", name)

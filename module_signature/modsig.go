@@ -80,7 +80,7 @@ type Info struct {
 
 // Trailer returns the 40 bytes that follow a PKCS#7 message of the given size.
 func Trailer(signatureSize int64) ([]byte, error) {
-	if signatureSize > math.MaxUint32 {
+	if signatureSize < 0 || signatureSize > math.MaxUint32 {
 		return nil, fmt.Errorf("a signature of %d bytes does not fit struct module_signature", signatureSize)
 	}
 	info := Info{IDType: typePKCS7, SignatureSize: uint32(signatureSize)}
@@ -109,7 +109,7 @@ func parseInfo(b [InfoSize]byte) Info {
 // Check is the kernel's mod_check_sig, in its order. size counts the bytes
 // before the marker, the struct itself among them. The error is a *TrailerError.
 func (i Info) Check(size int64) error {
-	if int64(i.SignatureSize) >= size-InfoSize {
+	if size < InfoSize || int64(i.SignatureSize) >= size-InfoSize {
 		return fault(BadSize, "the trailer names a signature of %d bytes, and only %d precede it, of which the content needs at least one",
 			i.SignatureSize, size-InfoSize)
 	}
@@ -131,13 +131,25 @@ type Layout struct {
 // SignatureSize is the length of the PKCS#7 message.
 func (l Layout) SignatureSize() int64 { return int64(l.Info.SignatureSize) }
 
+// readAt reads all of b, behind which the file may end.
+func readAt(r io.ReaderAt, b []byte, at int64) error {
+	n, err := r.ReadAt(b, at)
+	switch {
+	case n == len(b):
+		return nil
+	case err == nil || err == io.EOF:
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
 // HasMarker reports whether a file of the given size ends with the marker.
 func HasMarker(r io.ReaderAt, size int64) (bool, error) {
 	if size <= int64(len(Marker)) {
 		return false, nil
 	}
 	var end [len(Marker)]byte
-	if _, err := r.ReadAt(end[:], size-int64(len(Marker))); err != nil {
+	if err := readAt(r, end[:], size-int64(len(Marker))); err != nil {
 		return false, fmt.Errorf("reading the marker: %w", err)
 	}
 	return string(end[:]) == Marker, nil
@@ -158,7 +170,7 @@ func Find(r io.ReaderAt, size int64) (Layout, error) {
 		return Layout{}, fault(NoRoom, "only %d bytes precede the marker, no room for struct module_signature", size)
 	}
 	var raw [InfoSize]byte
-	if _, err := r.ReadAt(raw[:], size-InfoSize); err != nil {
+	if err := readAt(r, raw[:], size-InfoSize); err != nil {
 		return Layout{}, fmt.Errorf("reading struct module_signature: %w", err)
 	}
 	info := parseInfo(raw)

@@ -77,6 +77,9 @@ func TestTrailer(t *testing.T) {
 	if err != nil || !bytes.HasSuffix(signed, got) || len(got) != modsig.TrailerSize {
 		t.Errorf("%v: %q, not the end of the real sign-file's module", err, got)
 	}
+	if _, err := modsig.Trailer(-1); err == nil {
+		t.Error("a trailer for less than nothing")
+	}
 	if _, err := modsig.Trailer(1 << 32); err == nil {
 		t.Error("a size of 33 bits is taken")
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"math"
@@ -30,6 +31,9 @@ const (
 	SkipSigned
 	// ReplaceSigned drops its signatures and signs it anew.
 	ReplaceSigned
+	// SignAgain puts another signature behind those that it has, which no kernel looks at
+	// any more: what sign-file does. It is RefuseSigned in a Many.
+	SignAgain
 )
 
 // Dest is the file that is written for an item, or "" for the module itself.
@@ -57,7 +61,7 @@ type Result struct {
 
 // Many says how to sign many modules.
 type Many struct {
-	Jobs     int // modules worked on at once
+	Jobs     int // modules worked on at once, at least one
 	Existing Existing
 	// Examine is asked about a module that is skipped, by several goroutines at once.
 	Examine func(*Module) (note string)
@@ -135,6 +139,9 @@ type yielding struct {
 	work chan struct{}
 }
 
+// KnowsHashes is true of every key that signs several digests at once.
+func (yielding) KnowsHashes() bool { return true }
+
 func (y yielding) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	<-y.work
 	defer func() { y.work <- struct{}{} }()
@@ -165,6 +172,7 @@ func (s manyRun) sign(ctx context.Context, items []Item, report func(Result)) {
 	how := s.how
 	begin, cancel := context.WithCancel(ctx)
 	defer cancel()
+	items = how.distinct(items, report)
 	todo := feed(begin, items)
 	done := make(chan finished)
 	underWay, group := how.capacity(s.signing)
@@ -197,6 +205,25 @@ func (s manyRun) sign(ctx context.Context, items []Item, report func(Result)) {
 	})
 }
 
+// distinct leaves out items that would become the file of an earlier one, and reports them.
+func (m Many) distinct(items []Item, report func(Result)) []Item {
+	if m.OutputDir == "" {
+		return items
+	}
+	from := map[string]string{}
+	var all []Item
+	for _, item := range items {
+		dest := m.Dest(item)
+		if other, taken := from[dest]; taken && other != item.Path {
+			report(Result{Item: item, Err: paths.About("create", dest, fmt.Errorf("is written from %s already", other))})
+			continue
+		}
+		from[dest] = item.Path
+		all = append(all, item)
+	}
+	return all
+}
+
 // feed hands out items until ctx is cancelled.
 func feed(ctx context.Context, items []Item) <-chan Item {
 	todo := make(chan Item)
@@ -217,7 +244,7 @@ func feed(ctx context.Context, items []Item) <-chan Item {
 // before.
 type finished struct {
 	Result
-	pending *Pending
+	pending *pending
 }
 
 // collect commits what waits for a sync, in groups of at most so many, and reports
@@ -339,7 +366,7 @@ func (s manyRun) one(ctx context.Context, item Item) finished {
 		if s.how.Examine != nil {
 			f.Note = s.how.Examine(module)
 		}
-	case signed && s.how.Existing == RefuseSigned:
+	case signed && s.how.Existing != ReplaceSigned:
 		f.Err = module.named(ErrSigned)
 	default:
 		f.pending, f.Err = s.prepareOne(ctx, module, item)
@@ -354,7 +381,7 @@ func (s manyRun) one(ctx context.Context, item Item) finished {
 }
 
 // prepareOne writes the one file that is asked for, next to its place.
-func (s manyRun) prepareOne(ctx context.Context, m *Module, item Item) (*Pending, error) {
+func (s manyRun) prepareOne(ctx context.Context, m *Module, item Item) (*pending, error) {
 	replace := s.how.Existing == ReplaceSigned
 	if s.how.Detach {
 		target, err := s.target(m, item, ".p7s")
@@ -365,13 +392,13 @@ func (s manyRun) prepareOne(ctx context.Context, m *Module, item Item) (*Pending
 		if err != nil {
 			return nil, err
 		}
-		return &Pending{files: []*atomicfile.File{file}}, nil
+		return &pending{files: []*atomicfile.File{file}}, nil
 	}
 	target, err := s.target(m, item, "")
 	if err != nil {
 		return nil, err
 	}
-	return s.prepare(ctx, m, target, Output{Replace: replace})
+	return s.prepare(ctx, m, target, Output{Existing: s.how.Existing})
 }
 
 // target is where a module, or with a suffix its message, goes. No link that is found

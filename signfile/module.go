@@ -108,10 +108,13 @@ func (m *Module) Size() int64 { return m.size }
 
 // Path is the path that the module was opened by.
 func (m *Module) Path() string {
-	if m.original == nil {
+	switch {
+	case m.original != nil:
+		return m.original.Path()
+	case m.content != nil:
 		return m.content.Name()
 	}
-	return m.original.Path()
+	return ""
 }
 
 // Compressed reports whether the module is compressed where it lies.
@@ -205,4 +208,4 @@ func (m *Module) pour(ctx context.Context, limit int64, to ...io.Writer) error {
 }
 
 // named puts the module's name before an error that lacks it.
-func (m *Module) named(err error) error { return paths.About("sign", m.Path(), err) }
+func (m *Module) named(err error) error { return paths.About("module", m.Path(), err) }

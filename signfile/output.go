@@ -19,25 +19,25 @@ type Output struct {
 	Dest string
 	// Message writes the PKCS#7 message to <module>.p7s too (sign-file -p).
 	Message bool
-	// Replace drops the signatures that the module has.
-	Replace bool
+	// Existing says what becomes of a module that is signed already.
+	Existing Existing
 }
 
-// Pending is what is written but not in its place yet. It ends with Commit or Discard.
-type Pending struct {
+// pending is what is written but not in its place yet. It ends with Commit or Discard.
+type pending struct {
 	files  []*atomicfile.File
 	module *Module // which is held open as long, if it is not the caller's
 }
 
 // Commit puts the files in their places, all of them or none. What was replaced or
 // changed since it was opened is not replaced: then the error is ErrChanged.
-func (p *Pending) Commit() error {
+func (p *pending) Commit() error {
 	defer p.Discard()
 	return atomicfile.CommitAll(p.files...)
 }
 
 // Discard drops the files. The error says that a temporary one stays behind.
-func (p *Pending) Discard() error {
+func (p *pending) Discard() error {
 	var errs []error
 	for _, f := range p.files {
 		errs = append(errs, f.Discard())
@@ -91,10 +91,10 @@ func (j job) writeThrough(ctx context.Context) (*atomicfile.File, error) {
 	if j.module.original.Sparse() {
 		out.Sparse()
 	}
-	ctx = unlessNamed(ctx, out)
+	listen(ctx, out)
 	sum, err := j.pour(ctx, out)
 	if err == nil {
-		err = j.append(sum, out)
+		err = j.append(ctx, sum, out)
 	}
 	if err != nil {
 		return nil, failed(err, out)
@@ -102,13 +102,13 @@ func (j job) writeThrough(ctx context.Context) (*atomicfile.File, error) {
 	return out, nil
 }
 
-// unlessNamed: to ask ctx is to listen to signals, which costs a short run a twentieth
-// of its time. Where the file has no name yet, dying on the spot leaves nothing behind.
-func unlessNamed(ctx context.Context, out *atomicfile.File) context.Context {
+// listen asks for the channel of ctx where a file has a name already. A context may begin
+// to listen to signals only then, which costs a short run a twentieth of its time: where
+// the file has no name yet, dying on the spot leaves nothing behind.
+func listen(ctx context.Context, out *atomicfile.File) {
 	if out.Named() {
-		return ctx
+		ctx.Done()
 	}
-	return context.WithoutCancel(ctx)
 }
 
 // writeDirect writes to what can't be taken back. So the signature is ready before the
@@ -133,7 +133,7 @@ func (j job) writeDirect(ctx context.Context) (*atomicfile.File, error) {
 		err = j.module.named(ErrChanged)
 	}
 	if err == nil {
-		_, err = io.Copy(out, behind)
+		_, err = pour(ctx, behind, bufferSize, out)
 	}
 	if err != nil {
 		return nil, failed(err, out)
@@ -154,6 +154,7 @@ func (j job) prepareCompressed(ctx context.Context) (*atomicfile.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	listen(ctx, out)
 	err = m.format.Compress(ctx, out, m.content)
 	if err == nil {
 		err = m.checkCompressed(ctx, out)
@@ -180,7 +181,7 @@ func (j job) changeScratch(ctx context.Context) error {
 	if _, err := m.content.Seek(j.limit, io.SeekStart); err != nil {
 		return m.named(err)
 	}
-	size, err := io.Copy(m.content, behind)
+	size, err := pour(ctx, behind, bufferSize, m.content)
 	m.size = j.limit + size
 	return err
 }
@@ -203,18 +204,18 @@ func (j job) pour(ctx context.Context, to ...io.Writer) ([]byte, error) {
 	return h.Sum(nil), nil
 }
 
-func (j job) append(sum []byte, out io.Writer) error {
+func (j job) append(ctx context.Context, sum []byte, out io.Writer) error {
 	behind, err := j.behind(sum)
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(out, behind)
+	_, err = pour(ctx, behind, bufferSize, out)
 	return err
 }
 
 var (
 	errDirect  = errors.New("a compressed module goes to a regular file only")
-	errOnePass = errors.New("not a regular file (only -d reads a module from a pipe)")
+	errOnePass = errors.New("not a regular file (only a detached signature is made of what can be read once)")
 )
 
 // target is where the module goes: in place, or the file that dest leads to.

@@ -5,6 +5,7 @@
 package signfile
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -14,6 +15,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"slices"
 
 	"filippo.io/mldsa"
 	"filippo.io/mldsa/mldsacrypto"
@@ -28,11 +30,13 @@ import (
 type Options struct {
 	// Key is any crypto.Signer: one of package keys, a private key of crypto/rsa or
 	// crypto/ecdsa, a token's or a signing service's. It is asked to sign a digest
-	// with its hash, PKCS#1 v1.5 for RSA. What does not verify then is asked for once
-	// more, where RSA allows it, as a complete DigestInfo with crypto.Hash(0). ML-DSA
-	// keys sign mu, with mldsacrypto.MLDSAMu. Public may be nil where the key itself
-	// can't tell: then it is taken to be the certificate's. The key is used by as many
-	// goroutines as the Signer.
+	// with its hash, PKCS#1 v1.5 for RSA; an ECDSA signature is ASN.1 DER. An RSA key
+	// whose answer does not verify, or that has no SHA-3 and the like, is asked once
+	// more, for a complete DigestInfo with crypto.Hash(0). ML-DSA keys sign mu, with
+	// mldsacrypto.MLDSAMu. Public may be nil where the key itself can't tell: then it
+	// is taken to be the certificate's. The key is used by as many goroutines as the
+	// Signer. One that takes long may have keys.ContextSigner's method SignContext,
+	// which is called in place of Sign then, and can be cancelled.
 	Key         crypto.Signer
 	Certificate *certificate.Certificate
 	// Digest is the hash algorithm; nil means SHA-512, the kernel's default.
@@ -45,8 +49,9 @@ type Options struct {
 	SignedAttributes bool
 }
 
-// Sign copies a module from src to dst and appends its signature. When it fails, dst has
-// a part of the module, or all of it, and no signature.
+// Sign copies a module from src to dst and appends its signature, whether or not it is
+// signed already. When it fails, dst has a part of the module, or all of it, and no
+// signature.
 func Sign(ctx context.Context, dst io.Writer, src io.Reader, o Options) error {
 	s, err := NewSigner(o)
 	if err != nil {
@@ -57,7 +62,7 @@ func Sign(ctx context.Context, dst io.Writer, src io.Reader, o Options) error {
 
 // SignFile signs a module in place. A module whose name ends with .ko.xz, .ko.zst or
 // .ko.gz is signed inside. It keeps its mode, owner and attributes, and on an error it is
-// as it was.
+// as it was. One that is signed already is ErrSigned: see Signer.SignFile for others.
 func SignFile(ctx context.Context, path string, o Options) error {
 	s, err := NewSigner(o)
 	if err != nil {
@@ -78,21 +83,38 @@ type Signer struct {
 // blame, is longer than the kernel reads (asn1_ber_decoder: EMSGSIZE).
 var ErrMessageTooLong = fmt.Errorf("the PKCS#7 message is longer than the %d bytes that the kernel reads", cms.MaxSize)
 
+// MismatchError says that a private key, of which Key is the public one, is not that of
+// the certificate.
+type MismatchError struct{ Key, Certificate crypto.PublicKey }
+
+func (e *MismatchError) Error() string {
+	return fmt.Sprintf("the private key (%s) does not belong to the certificate (%s)", certificate.KeyName(e.Key), certificate.KeyName(e.Certificate))
+}
+
+// ErrHash says that a hash does not go with a key.
+var ErrHash = errors.New("can't be used")
+
 // NewSigner checks that key, certificate and hash are there and go together.
 func NewSigner(o Options) (*Signer, error) {
-	if o.Key == nil || o.Certificate == nil {
-		return nil, errors.New("a signer needs a key and a certificate")
-	}
-	if o.Digest == nil {
+	switch {
+	case o.Key == nil:
+		return nil, errors.New("a signer needs a key")
+	case o.Certificate == nil:
+		return nil, errors.New("a signer needs a certificate")
+	case o.Digest == nil:
 		o.Digest = digest.SHA512
+	}
+	// Read once more, it is what its bytes say, whatever its fields are changed to.
+	var err error
+	if o.Certificate, err = certificate.Parse(bytes.Clone(o.Certificate.Raw)); err != nil {
+		return nil, err
 	}
 	public, err := o.Certificate.PublicKey()
 	if err != nil {
 		return nil, err
 	}
 	if own := o.Key.Public(); own != nil && !samePublicKey(own, public) {
-		return nil, fmt.Errorf("the private key (%s) does not belong to the certificate (%s)",
-			certificate.KeyName(own), certificate.KeyName(public))
+		return nil, &MismatchError{own, public}
 	}
 	s := &Signer{options: o, public: public}
 	s.info.Digest = digestIdentifier(o.Digest)
@@ -108,12 +130,22 @@ func NewSigner(o Options) (*Signer, error) {
 	return s, err
 }
 
+// errNoSigner: a zero Signer.
+var errNoSigner = errors.New("no signer: NewSigner has not made it")
+
+func (s *Signer) check() error {
+	if s == nil || s.public == nil {
+		return errNoSigner
+	}
+	return nil
+}
+
 func signerID(c *certificate.Certificate, useKeyID bool) (cms.SignerID, error) {
 	switch {
 	case !useKeyID:
 		return cms.SignerID{Issuer: c.Issuer, Serial: c.Serial}, nil
 	case c.SubjectKeyID == nil:
-		return cms.SignerID{}, errors.New("the certificate has no subject key identifier, which -k names the signer by")
+		return cms.SignerID{}, errors.New("the certificate has no subject key identifier to name the signer by")
 	}
 	return cms.SignerID{SubjectKeyID: c.SubjectKeyID}, nil
 }
@@ -125,7 +157,7 @@ func checkAttributes(public crypto.PublicKey, algorithm *digest.Algorithm) error
 		return fmt.Errorf("signed attributes are for ML-DSA keys, not for %s: no kernel takes such a module", certificate.KeyName(public))
 	}
 	if algorithm != digest.SHA512 {
-		return fmt.Errorf("%v can't be used with signed attributes: with ML-DSA, the kernel takes only sha512", algorithm)
+		return fmt.Errorf("%v %w with signed attributes: with ML-DSA, the kernel takes only sha512", algorithm, ErrHash)
 	}
 	return nil
 }
@@ -148,7 +180,7 @@ func signatureIdentifier(public crypto.PublicKey, algorithm *digest.Algorithm) (
 	_, isECDSA := public.(*ecdsa.PublicKey)
 	switch {
 	case !ok && isECDSA:
-		return cms.AlgorithmIdentifier{}, fmt.Errorf("%v can't be used with an ECDSA key (use sha256, sha384 or sha512)", algorithm)
+		return cms.AlgorithmIdentifier{}, fmt.Errorf("%v %w with an ECDSA key (use sha256, sha384 or sha512)", algorithm, ErrHash)
 	case !ok:
 		return cms.AlgorithmIdentifier{}, fmt.Errorf("%s keys do not sign modules", certificate.KeyName(public))
 	case null:
@@ -169,6 +201,12 @@ func (s *Signer) newHash() hash.Hash {
 // what sign-file -d writes. The signature is checked against the certificate
 // first, so that a key that errs silently ends in an error.
 func (s *Signer) Message(ctx context.Context, sum []byte) ([]byte, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	if size := s.newHash().Size(); len(sum) != size {
+		return nil, fmt.Errorf("a sum of %d bytes, and not of %d", len(sum), size)
+	}
 	info, sum := s.cover(sum)
 	var err error
 	if info.Signature, err = s.checkedSignature(ctx, sum); err != nil {
@@ -176,7 +214,7 @@ func (s *Signer) Message(ctx context.Context, sum []byte) ([]byte, error) {
 	}
 	message, err := cms.New(info).Marshal()
 	if err == nil && len(message) > cms.MaxSize {
-		err = ErrMessageTooLong
+		return nil, ErrMessageTooLong
 	}
 	return message, err
 }
@@ -199,8 +237,15 @@ type contextSigner interface {
 	SignContext(ctx context.Context, rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error)
 }
 
+// knowsHashes is implemented by keys of package keys, which know every hash and are not
+// asked twice.
+type knowsHashes interface{ KnowsHashes() bool }
+
 // checkedSignature has the key sign a sum, and verifies what it returns.
 func (s *Signer) checkedSignature(ctx context.Context, sum []byte) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	hash := s.options.Digest.Hash()
 	_, isRSA := s.public.(*rsa.PublicKey)
 	if _, ok := s.public.(*mldsa.PublicKey); ok {
@@ -211,10 +256,7 @@ func (s *Signer) checkedSignature(ctx context.Context, sum []byte) ([]byte, erro
 		return digestInfo() // Go has no name for the hash
 	}
 	signature, err := s.verified(ctx, sum, sum, hash)
-	// Some signers refuse SHA-3, or sign the bare digest, and Go has another identifier
-	// for RIPEMD-160 than OpenSSL. Tokens and commands of package keys know every hash,
-	// and are not asked twice.
-	if _, known := s.options.Key.(contextSigner); isRSA && err != nil && !known {
+	if isRSA && err != nil && s.mayAskAgain(err) {
 		if again, other := digestInfo(); other == nil {
 			return again, nil
 		}
@@ -222,14 +264,27 @@ func (s *Signer) checkedSignature(ctx context.Context, sum []byte) ([]byte, erro
 	return signature, err
 }
 
+// mayAskAgain: some signers sign the bare digest, others refuse SHA-3, and Go has another
+// identifier for RIPEMD-160 than OpenSSL. One that refuses a hash that all of them know has
+// its reasons.
+func (s *Signer) mayAskAgain(err error) bool {
+	if key, ok := s.options.Key.(knowsHashes); ok && key.KnowsHashes() {
+		return false
+	}
+	common := []*digest.Algorithm{digest.SHA1, digest.SHA224, digest.SHA256, digest.SHA384, digest.SHA512}
+	return errors.Is(err, certificate.ErrSignature) || !slices.Contains(common, s.options.Digest)
+}
+
 // verified is one signature, of data with opts, over a sum.
 func (s *Signer) verified(ctx context.Context, sum, data []byte, opts crypto.SignerOpts) ([]byte, error) {
-	signature, err := s.sign(ctx, data, opts)
+	// Neither may the key change what is checked, nor what has been checked.
+	signature, err := s.sign(ctx, bytes.Clone(data), opts)
 	if err != nil {
 		return nil, fmt.Errorf("signing: %w", err)
 	}
+	signature = bytes.Clone(signature)
 	if err := s.options.Certificate.CheckSignature(s.options.Digest, sum, signature); err != nil {
-		return nil, fmt.Errorf("the certificate does not verify the signature, so nothing was written: %w", err)
+		return nil, fmt.Errorf("the certificate does not verify the signature, so it is not used: %w", err)
 	}
 	return signature, nil
 }

@@ -21,6 +21,9 @@ func bufferFor(size int64) int {
 // Sign copies a module from src to dst and appends its signature. When it fails
 // dst has a part of the module, or all of it, and no signature.
 func (s *Signer) Sign(ctx context.Context, dst io.Writer, src io.Reader) error {
+	if err := s.check(); err != nil {
+		return err
+	}
 	h := s.newHash()
 	if _, err := pour(ctx, src, bufferSize, h, dst); err != nil {
 		return err
@@ -34,6 +37,9 @@ func (s *Signer) Sign(ctx context.Context, dst io.Writer, src io.Reader) error {
 
 // Detach reads a module and returns only its signature.
 func (s *Signer) Detach(ctx context.Context, src io.Reader) ([]byte, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
 	h := s.newHash()
 	if _, err := pour(ctx, src, bufferSize, h); err != nil {
 		return nil, err
@@ -44,6 +50,9 @@ func (s *Signer) Detach(ctx context.Context, src io.Reader) ([]byte, error) {
 // Digest reads a module and returns the sum that the key signs: a digest of the
 // module, for ML-DSA mu.
 func (s *Signer) Digest(ctx context.Context, src io.Reader) ([]byte, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
 	h := s.newHash()
 	if _, err := pour(ctx, src, bufferSize, h); err != nil {
 		return nil, err
@@ -67,7 +76,10 @@ func appendMessage(dst io.Writer, message []byte) error {
 	if err != nil {
 		return err
 	}
-	_, err = dst.Write(block)
+	n, err := dst.Write(block)
+	if err == nil && n < len(block) {
+		err = io.ErrShortWrite
+	}
 	return err
 }
 
@@ -86,8 +98,11 @@ func pour(ctx context.Context, src io.Reader, size int, to ...io.Writer) (int64,
 			if n == 0 {
 				break // a file would be asked all the same
 			}
-			if _, err := w.Write(buf[:n]); err != nil {
+			switch m, err := w.Write(buf[:n]); {
+			case err != nil:
 				return total, err
+			case m < n:
+				return total, io.ErrShortWrite
 			}
 		}
 		total += int64(n)

@@ -2,8 +2,11 @@ package signfile
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"io"
+	"math"
 
 	"sign-file/internal/atomicfile"
 	modsig "sign-file/module_signature"
@@ -22,6 +25,16 @@ func (s *Signer) SignFile(ctx context.Context, path string, out Output) error {
 
 // SignModule signs an open module, which is used up: see SignFile.
 func (s *Signer) SignModule(ctx context.Context, m *Module, out Output) error {
+	if out.Existing == RefuseSigned || out.Existing == SkipSigned {
+		switch _, err := m.Find(); {
+		case err == nil && out.Existing == SkipSigned:
+			return nil
+		case err == nil:
+			return m.named(ErrSigned)
+		case !errors.Is(err, modsig.ErrUnsigned):
+			return err
+		}
+	}
 	target, err := m.target(out.Dest)
 	if err != nil {
 		return err
@@ -33,6 +46,7 @@ func (s *Signer) SignModule(ctx context.Context, m *Module, out Output) error {
 	if len(pending.files) > 1 {
 		// Dying between two renames would leave one file new, one old, and a
 		// temporary name: whoever can cancel ctx is asked now, and then waits.
+		ctx.Done()
 		if err := ctx.Err(); err != nil {
 			pending.Discard()
 			return err
@@ -42,13 +56,13 @@ func (s *Signer) SignModule(ctx context.Context, m *Module, out Output) error {
 }
 
 // prepare signs a module into its target, which is used up.
-func (s *Signer) prepare(ctx context.Context, m *Module, target *atomicfile.Target, out Output) (*Pending, error) {
-	limit, err := m.limitOf(out.Replace)
-	if err != nil {
+func (s *Signer) prepare(ctx context.Context, m *Module, target *atomicfile.Target, out Output) (*pending, error) {
+	limit, err := m.limitOf(out.Existing == ReplaceSigned)
+	if err = cmp.Or(s.check(), err); err != nil {
 		target.Close()
 		return nil, err
 	}
-	pending := &Pending{}
+	made := &pending{}
 	var message *atomicfile.Target
 	if out.Message {
 		if message, err = m.messageBeside(target); err != nil {
@@ -67,7 +81,7 @@ func (s *Signer) prepare(ctx context.Context, m *Module, target *atomicfile.Targ
 			if err != nil {
 				return nil, err
 			}
-			pending.files = append(pending.files, file)
+			made.files = append(made.files, file)
 		}
 		block, err := Block(der)
 		return bytes.NewReader(block), err
@@ -77,11 +91,11 @@ func (s *Signer) prepare(ctx context.Context, m *Module, target *atomicfile.Targ
 		if message != nil {
 			message.Close()
 		}
-		pending.Discard()
+		made.Discard()
 		return nil, err
 	}
-	pending.files = append(pending.files, file)
-	return pending, nil
+	made.files = append(made.files, file)
+	return made, nil
 }
 
 // limitOf is how much of the module a new signature covers.
@@ -129,7 +143,7 @@ func (s *Signer) prepareMessage(ctx context.Context, m *Module, target *atomicfi
 
 func (s *Signer) messageOf(ctx context.Context, m *Module, replace bool) ([]byte, error) {
 	limit, err := m.limitOf(replace)
-	if err != nil {
+	if err = cmp.Or(s.check(), err); err != nil {
 		return nil, err
 	}
 	sum, err := job{module: m, limit: limit, newHash: s.newHash}.pour(ctx)
@@ -199,6 +213,9 @@ func (w *withTrailer) Read(b []byte) (int, error) {
 	}
 	n, err := w.message.Read(b)
 	w.size += int64(n)
+	if w.size > math.MaxUint32 {
+		_, err = modsig.Trailer(w.size)
+	}
 	if err != io.EOF {
 		return n, err
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/xrash/smetrics"
 )
 
-// command is one line of the table that the first word, --help and completions go by.
+// command is one line of the table that the first word and --help go by.
 type command struct {
 	name string
 	make func(*program) *cli.Command

@@ -30,7 +30,7 @@ func (p *program) attach(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	var out signfile.Output
+	out := signfile.Output{Existing: signfile.SignAgain}
 	if len(args) == 2 {
 		if args[1] == "" {
 			return errNoDest

@@ -108,7 +108,7 @@ func (c *classic) sign(ctx context.Context, options map[byte]bool) error {
 	case c.dest == "":
 		return errNoDest
 	}
-	return signer.SignModule(ctx, module, signfile.Output{Dest: c.dest, Message: options['p']})
+	return signer.SignModule(ctx, module, signfile.Output{Dest: c.dest, Message: options['p'], Existing: signfile.SignAgain})
 }
 
 // attach is -s: hash and certificate operands are not looked at.

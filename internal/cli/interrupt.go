@@ -12,8 +12,8 @@ import (
 
 // interruptible is a context that SIGINT, SIGTERM, SIGHUP and a broken pipe cancel, so that what
 // the work has begun is cleaned up before the process dies of that same signal,
-// as make and shells expect. It starts to listen when it is first asked, since
-// that costs a short run a twentieth of its time, and files without a name,
+// as make and shells expect. It starts to listen when it is first asked for its channel,
+// since that costs a short run a twentieth of its time, and files without a name,
 // which is nearly all, need no cleaning up.
 type interruptible struct {
 	context.Context
@@ -28,12 +28,6 @@ func newInterruptible() *interruptible {
 	c.Context, c.cancel = context.WithCancel(context.Background())
 	c.listen = sync.OnceFunc(c.start)
 	return c
-}
-
-// Err implements context.Context.
-func (c *interruptible) Err() error {
-	c.listen()
-	return c.Context.Err()
 }
 
 // Done implements context.Context.

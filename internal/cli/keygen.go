@@ -251,7 +251,8 @@ func writeKeyFiles(ctx context.Context, files []string, private, cert []byte, fo
 		defer f.Discard()
 		made = append(made, f)
 	}
-	if err := ctx.Err(); err != nil { // to ask is to listen: a signal now waits for both names
+	ctx.Done() // to ask is to listen: a signal now waits for both names
+	if err := ctx.Err(); err != nil {
 		return err
 	}
 	return atomicfile.CommitAll(made...)

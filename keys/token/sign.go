@@ -222,6 +222,9 @@ func (k *tokenKey) sign(s *session, data []byte) ([]byte, error) {
 }
 
 // Close ends the sessions when the last signature is made, and wipes the PIN.
+// KnowsHashes is true: see keys.Key.
+func (k *tokenKey) KnowsHashes() bool { return true }
+
 func (k *tokenKey) Close() error {
 	if k.sessions.close() {
 		k.credentials.close()

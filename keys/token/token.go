@@ -26,6 +26,8 @@ type Key interface {
 	// SignContext is like Sign, and waits for a free session only as long as ctx
 	// lasts. A signature that the token has begun is not given up.
 	SignContext(ctx context.Context, rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error)
+	// KnowsHashes is true: a signature that failed need not be asked for in another way.
+	KnowsHashes() bool
 }
 
 // PINFunc supplies the PIN of the token that the prompt describes. An empty PIN is one
