@@ -59,7 +59,8 @@ func formatAttribute(oid string, tag cbasn1.Tag, value []byte) string {
 		value = []byte(string(runes))
 	}
 	quoted := fmt.Sprintf("%q", value)
-	return short + "=" + quoted[1:len(quoted)-1]
+	// What would begin another attribute is escaped (RFC 4514, section 2.4).
+	return short + "=" + strings.NewReplacer(",", "\\,", "+", "\\+").Replace(quoted[1:len(quoted)-1])
 }
 
 // FormatSerial prints a DER INTEGER as modinfo's sig_key: bytes in upper-case

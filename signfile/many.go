@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -55,7 +56,8 @@ func (m Many) Dest(item Item) string {
 type Result struct {
 	Item
 	Skipped bool
-	Note    string // what Many.Examine said
+	Note    string   // what Many.Examine said
+	Lost    []string // see Module.Lost
 	Err     error
 }
 
@@ -63,8 +65,9 @@ type Result struct {
 type Many struct {
 	Jobs     int // modules worked on at once, at least one
 	Existing Existing
-	// Examine is asked about a module that is skipped, by several goroutines at once.
-	Examine func(*Module) (note string)
+	// Examine is asked about each module before it is signed, or skipped, by several
+	// goroutines at once. Its error is that of the module.
+	Examine func(m *Module, skipped bool) (note string, err error)
 	Detach  bool // write only <module>.p7s, next to where the module would go
 	// OutputDir is where the signed modules go, each to its path below the directory
 	// that it was found in; empty means in place. Directories that are missing are made.
@@ -78,6 +81,11 @@ type Many struct {
 // ErrSigned refuses a module that is signed already.
 var ErrSigned = errors.New("is signed already")
 
+// maxLoaded is what finit_module reads at most, in bytes.
+const maxLoaded = math.MaxInt32
+
+var errTooLarge = errors.New("has 2 GiB or more, and no kernel loads it")
+
 // capacity is what the file descriptors that the process may have are enough for: modules
 // under way at once, of which the key signs so many beside the jobs, and finished files
 // that wait for one syncfs.
@@ -87,6 +95,9 @@ func (m Many) capacity(signing int) (underWay, group int) {
 		waiting  = 6  // a module and what it becomes and replaces, their folders
 		forOther = 16 // standard streams, the key, Go's poller, a directory
 	)
+	// The runtime opens its poller with the first timer or pipe, and dies if that fails:
+	// now, while there is room.
+	time.AfterFunc(time.Hour, func() {}).Stop()
 	limit := unix.Rlimit{Cur: 1024}
 	unix.Getrlimit(unix.RLIMIT_NOFILE, &limit)
 	free := max(int(min(limit.Cur, math.MaxInt32))-forOther, 2)
@@ -283,7 +294,9 @@ func syncAndCommit(ctx context.Context, group []finished) []Result {
 			continue
 		}
 		if f.Err = before; before == nil {
+			module := f.pending.module
 			f.Err = f.pending.Commit()
+			f.Lost = module.Lost()
 		}
 		f.pending.Discard()
 		results = append(results, f.Result)
@@ -353,6 +366,10 @@ func (s manyRun) one(ctx context.Context, item Item) finished {
 			module.Close()
 		}
 	}()
+	if module.Size() > maxLoaded {
+		f.Err = module.named(errTooLarge)
+		return f
+	}
 	_, err = module.Find()
 	signed := err == nil
 	if errors.Is(err, modsig.ErrUnsigned) && s.how.Existing != ReplaceSigned {
@@ -363,16 +380,18 @@ func (s manyRun) one(ctx context.Context, item Item) finished {
 		f.Err = err // neither signed nor unsigned: its trailer is broken
 	case signed && s.how.Existing == SkipSigned:
 		f.Skipped = true
-		if s.how.Examine != nil {
-			f.Note = s.how.Examine(module)
-		}
 	case signed && s.how.Existing != ReplaceSigned:
 		f.Err = module.named(ErrSigned)
-	default:
+	}
+	if f.Err == nil && s.how.Examine != nil {
+		f.Note, f.Err = s.how.Examine(module, f.Skipped)
+	}
+	if f.Err == nil && !f.Skipped {
 		f.pending, f.Err = s.prepareOne(ctx, module, item)
 	}
 	if f.pending != nil && !s.how.Sync {
 		f.Err, f.pending = f.pending.Commit(), nil
+		f.Lost = module.Lost()
 	}
 	if f.pending != nil {
 		f.pending.module = module

@@ -31,6 +31,24 @@ func OpenModule(ctx context.Context, path string) (*Module, error) {
 	return Item{Path: path}.Open(ctx)
 }
 
+// ReadModule reads a module to a file without a name: it can be looked at, and not be
+// replaced. More than MaxSize bytes are an error.
+func ReadModule(ctx context.Context, r io.Reader) (*Module, error) {
+	scratch, err := atomicfile.Scratch()
+	if err != nil {
+		return nil, fmt.Errorf("nowhere to keep it (TMPDIR): %w", err)
+	}
+	size, err := pour(ctx, io.LimitReader(r, compressed.MaxSize+1), bufferSize, scratch)
+	if err == nil && size > compressed.MaxSize {
+		err = &compressed.LimitError{What: "a module", Limit: compressed.MaxSize}
+	}
+	if err != nil {
+		scratch.Close()
+		return nil, err
+	}
+	return &Module{content: scratch, size: size}, nil
+}
+
 // OpenRaw opens a file of which nothing is known: what it is called says nothing about
 // compression. One that is not regular can only be read once, and detached from.
 func OpenRaw(path string) (*Module, error) {
@@ -89,6 +107,10 @@ func (m *Module) decompress(ctx context.Context) error {
 	}
 	m.content = plain
 	if err := m.format.Decompress(ctx, plain, m.original.File()); err != nil {
+		file := m.File()
+		if layout, other := modsig.Find(file, file.Size()); other == nil && ctx.Err() == nil {
+			err = fmt.Errorf("%w (a signature follows the compressed data instead of being inside: truncate -s %d takes it off)", err, layout.ContentSize)
+		}
 		return m.named(err)
 	}
 	info, err := plain.Stat()
@@ -123,6 +145,15 @@ func (m *Module) Compressed() bool { return m.packed }
 // File reads the module as it lies there: compressed, if it is.
 func (m *Module) File() *io.SectionReader {
 	return io.NewSectionReader(m.original.File(), 0, m.original.Size())
+}
+
+// Lost names what of the module's owner, group and attributes the file that replaced it in
+// place does not have: they could not be given to it.
+func (m *Module) Lost() []string {
+	if m.original == nil {
+		return nil
+	}
+	return m.original.Lost()
 }
 
 // Regular reports whether the module can be read twice, and replaced.
@@ -177,7 +208,7 @@ func (m *Module) contentSize() (int64, error) {
 // all is how much of the module there is to read: what fstat said, since a file that
 // somebody keeps appending to has no end; of a pipe or a file of /proc, whatever comes.
 func (m *Module) all() int64 {
-	if m.size == 0 {
+	if m.size == 0 && !m.packed {
 		return math.MaxInt64
 	}
 	return m.size

@@ -171,9 +171,11 @@ func (w *walk) follow(name string) {
 // link looks at a link: depmod goes where it leads.
 func (w *walk) link(dir *atomicfile.Folder, entry, name string) {
 	switch isDir := dir.LeadsToDir(entry); {
-	case isDir && w.FollowLinks && entry != "build" && entry != "source":
+	case entry == "build" || entry == "source": // of the kernel, to its sources
+	case isDir && w.FollowLinks:
 		w.links = append(w.links, name)
 	case isDir:
+		w.found(w.item(name), &fs.PathError{Op: "open", Path: paths.Join(w.root.Path(), name), Err: ErrLink})
 	case w.FollowLinks && isModule(name):
 		w.found(w.item(name), nil)
 	case isModule(name):

@@ -6,9 +6,9 @@ import (
 	"context"
 	"errors"
 	"io"
-	"math"
 
 	"sign-file/internal/atomicfile"
+	"sign-file/internal/bounded"
 	modsig "sign-file/module_signature"
 )
 
@@ -200,6 +200,9 @@ func (j job) commit(ctx context.Context) error {
 	return file.Commit()
 }
 
+// maxMessage bounds what AttachModule appends, in bytes: a hundred times what a kernel reads.
+const maxMessage = 8 << 20
+
 // withTrailer reads a message and then the trailer that tells its length.
 type withTrailer struct {
 	message io.Reader
@@ -213,8 +216,8 @@ func (w *withTrailer) Read(b []byte) (int, error) {
 	}
 	n, err := w.message.Read(b)
 	w.size += int64(n)
-	if w.size > math.MaxUint32 {
-		_, err = modsig.Trailer(w.size)
+	if w.size > maxMessage {
+		err = errors.New("the message is " + (&bounded.TooLargeError{Limit: maxMessage}).Error())
 	}
 	if err != io.EOF {
 		return n, err

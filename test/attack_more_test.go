@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -303,6 +304,22 @@ func TestCompressedVerbs(t *testing.T) {
 	}
 }
 
+// TestFewestDescriptors: one module in place, with fewer files than the runtime would like
+// to open for itself.
+func TestFewestDescriptors(t *testing.T) {
+	w := newWorkshop(t, t.TempDir(), 5000)
+	for n := 5; n <= 12; n++ {
+		writeFile(t, w.path("m.ko"), string(w.module), 0o644)
+		out, err := run(t, nil, "prlimit", fmt.Sprintf("--nofile=%d", n), program(t), "sha256", w.key(), w.cert(), w.path("m.ko"))
+		switch got := readFile(t, w.path("m.ko")); {
+		case err == nil && string(got) == string(w.signed):
+		case err != nil && string(got) == string(w.module) && strings.Contains(out, "ulimit -n") && strings.Count(out, "\n") == 1:
+		default:
+			t.Errorf("%d descriptors: %d bytes, %v, %s", n, len(got), err, out)
+		}
+	}
+}
+
 // Too few descriptors for a compressor: a clear message, and the module as it was, or
 // signed.
 func TestFewDescriptors(t *testing.T) {
@@ -413,5 +430,74 @@ func TestNoModule(t *testing.T) {
 	}
 	if info, err := os.Lstat(w.path("tree/m.ko")); err != nil || info.Mode().Type() != fs.ModeNamedPipe {
 		t.Errorf("%v %v", info.Mode(), err)
+	}
+}
+
+// TestLinksAreNamed: a tree of which nothing was signed is no success, and who links to a
+// module is told that it was not followed.
+func TestLinksAreNamed(t *testing.T) {
+	w := newWorkshop(t, t.TempDir(), 5000)
+	farm := mkdir(t, w.path("farm"))
+	symlink(t, "../m.ko", filepath.Join(farm, "m.ko"))
+	writeFile(t, w.path("empty"), "", 0o644)
+	key := []string{"sign", "sha256", w.key(), w.cert()}
+	for what, args := range map[string][]string{"links alone": {"farm"}, "an empty list": {"--from", "empty"}, "--from /dev/null": {"--from", "/dev/null"}} {
+		if out, err := w.program(append(key, args...)...); err == nil || !strings.Contains(out, "nothing was signed") {
+			t.Errorf("%s: %v\n%s", what, err, out)
+		}
+		if out, err := w.program(append(append(key, "--allow-empty"), args...)...); err != nil {
+			t.Errorf("%s, --allow-empty: %v\n%s", what, err, out)
+		}
+	}
+	out, err := w.program(append(key, "--json", "farm", "m.ko")...)
+	if err != nil || !strings.Contains(out, "farm/m.ko: is a link") || !strings.Contains(out, `{"file":"farm/m.ko","result":"link"}`) {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestSignedOutside: the classic face signs what it is given, says what that is worth for a
+// compressed module, and the advice brings the module back.
+func TestSignedOutside(t *testing.T) {
+	w := newWorkshop(t, t.TempDir(), 5000)
+	packed := mustRun(t, nil, "sh", "-c", "xz --check=crc32 -c <"+w.path("m.ko"))
+	writeFile(t, w.path("m.ko.xz"), packed, 0o644)
+	out := mustRun(t, nil, program(t), "sha256", w.key(), w.cert(), w.path("m.ko.xz"))
+	if !strings.Contains(out, "sign-file sign signs what is inside") {
+		t.Errorf("no warning: %s", out)
+	}
+	out, err := w.program("strip", "m.ko.xz")
+	command := regexp.MustCompile(`truncate -s \d+`).FindString(out)
+	if err == nil || command == "" {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	mustRun(t, nil, "sh", "-c", command+" "+w.path("m.ko.xz"))
+	if string(readFile(t, w.path("m.ko.xz"))) != packed {
+		t.Errorf("%s does not bring the module back", command)
+	}
+}
+
+// TestLostIsTold: what the new file may not have of the old one's, the caller hears of.
+func TestLostIsTold(t *testing.T) {
+	testenv.Tool(t, "strace")
+	w := newWorkshop(t, t.TempDir(), 5000)
+	mustRun(t, nil, "setfattr", "-n", "user.label", "-v", "x", w.path("m.ko"))
+	inject := []string{"-f", "-o", "/dev/null", "-e", "trace=fsetxattr", "-e", "inject=fsetxattr:error=EPERM", program(t)}
+	for _, args := range [][]string{{"sha256", w.key(), w.cert(), "m.ko"}, {"sign", "--replace", "sha256", w.key(), w.cert(), "m.ko"}} {
+		cmd := append(append([]string{}, inject...), args...)
+		cmd[len(cmd)-1] = w.path("m.ko")
+		if out := mustRun(t, nil, "strace", cmd...); !strings.Contains(out, "could not be given the old one's user.label") {
+			t.Errorf("%v: %s", args, out)
+		}
+		mustRun(t, nil, "setfattr", "-n", "user.label", "-v", "x", w.path("m.ko"))
+	}
+}
+
+// TestStandardInput: "-" is standard input where a file is only looked at.
+func TestStandardInput(t *testing.T) {
+	for _, command := range []string{"inspect -", "verify --kernel 6.12 --trusted=" + keys + "/rsa2048.pem -"} {
+		out := mustRun(t, nil, "sh", "-c", program(t)+" "+command+" <"+golden+"/hello-rsa2048-sha256.ko")
+		if !strings.Contains(out, "RSA-2048") {
+			t.Errorf("%s: %s", command, out)
+		}
 	}
 }

@@ -86,10 +86,13 @@ func (t *Target) appendOnly() bool {
 }
 
 // temporaryName can't be guessed, and is used with O_EXCL or link(2) only:
-// nobody plants a link there, as one could at sign-file's <module>.~signed~.
+// nobody plants a link there, as one could at sign-file's <module>.~signed~. crypto/rand
+// would start a timer, for which the runtime opens two files more.
 func temporaryName() string {
 	var random [8]byte
-	rand.Read(random[:])
+	if n, err := unix.Getrandom(random[:], 0); err != nil || n < len(random) {
+		rand.Read(random[:])
+	}
 	return ".sign-file-" + hex.EncodeToString(random[:])
 }
 
@@ -175,6 +178,9 @@ func (f *File) finish() error {
 	if err := f.target.dress(f.file); err != nil {
 		return err
 	}
+	if err := f.target.seclude(f.file); err != nil {
+		return err
+	}
 	return f.target.place.error("write", flush(f.file))
 }
 
@@ -199,13 +205,23 @@ func (f *File) name() error {
 	if f.temp == "" {
 		temp := temporaryName()
 		if err := f.linkat(dir, temp); err != nil {
-			return place.error("create", err)
+			return place.error("create", fmt.Errorf("linking the new file into its folder: %w", err))
 		}
 		f.temp = temp
+	}
+	// The temporary name tells who watches the folder that now is the time.
+	if err := f.check(); err != nil {
+		return err
+	}
+	if err := f.target.checkOverwrite(); err != nil {
+		return err
 	}
 	if err := unix.Renameat(dir, f.temp, dir, place.name); err != nil {
 		if errors.Is(err, unix.EBUSY) {
 			err = fmt.Errorf("%w (a mount point can't be replaced; write to another file and copy it)", err)
+		}
+		if errors.Is(err, unix.EPERM) && f.target.model != nil && f.target.model.immutable() {
+			err = fmt.Errorf("%w (it is immutable: chattr -i lets it be replaced)", err)
 		}
 		return place.error("replace", err)
 	}

@@ -30,11 +30,15 @@ func (t *Target) dress(file *os.File) error {
 	old := &t.model.opened
 	mode, lends := old.Mode&0o7777, t.lends()
 	owner, group := setOwner(fd, old)
+	if !owner {
+		t.model.lost = append(t.model.lost, "owner")
+	}
 	if !owner || !group {
 		lends = false // to another owner
 	}
 	if !group {
 		// The group is another one, which gets what everybody has.
+		t.model.lost = append(t.model.lost, "group")
 		mode = mode&^0o070 | (mode&0o007)<<3&mode
 	}
 	if !lends {
@@ -50,6 +54,23 @@ func (t *Target) dress(file *os.File) error {
 		return t.place.error("chmod", err)
 	}
 	return nil
+}
+
+// seclude takes what the folder's default ACL added off a new file that is its owner's
+// alone: a later chmod would let others in.
+func (t *Target) seclude(file *os.File) error {
+	if t.model != nil || t.perm == 0 || t.perm.Perm()&0o077 != 0 {
+		return nil
+	}
+	fd := int(file.Fd())
+	err := unix.Fremovexattr(fd, accessACL)
+	switch {
+	case errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOTSUP):
+		return nil
+	case err == nil:
+		err = unix.Fchmod(fd, uint32(t.perm.Perm()))
+	}
+	return t.place.error("chmod", err)
 }
 
 // lends reports whether the new file may lend rights as the old one does: only where
@@ -108,7 +129,11 @@ func (t *Target) setXattrs(fd int, names []string, err error, skip map[string]bo
 		if err == nil {
 			err = unix.Fsetxattr(fd, name, value, 0)
 		}
-		if err != nil && !ignorable(err) {
+		switch {
+		case err == nil || errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOENT):
+		case ignorable(err):
+			t.model.lost = append(t.model.lost, name)
+		default:
 			return t.place.error("setxattr "+name, err)
 		}
 	}

@@ -17,7 +17,12 @@ type Original struct {
 	file   *os.File
 	entry  unix.Stat_t // the name: a link, or the file itself
 	opened unix.Stat_t // the file
+	lost   []string    // what the file that replaced it could not be given
 }
+
+// Lost names what of the file's owner, group and attributes the file that replaced it does
+// not have, because that was not allowed or the filesystem can't keep it.
+func (o *Original) Lost() []string { return o.lost }
 
 // ErrChanged says that a file is not the one that was read any more, or not as it was
 // then. It is left as somebody else made it.
@@ -117,6 +122,13 @@ func (o *Original) Place() *Place { return o.place }
 // Path is the path that the file was found by.
 func (o *Original) Path() string { return o.place.path }
 
+// immutable reports whether nobody may replace the file (chattr +i).
+func (o *Original) immutable() bool {
+	var stat unix.Statx_t
+	err := unix.Statx(int(o.file.Fd()), "", unix.AT_EMPTY_PATH, 0, &stat)
+	return err == nil && stat.Attributes&unix.STATX_ATTR_IMMUTABLE != 0
+}
+
 // Size is the size that the file had when it was opened, in bytes.
 func (o *Original) Size() int64 { return o.opened.Size }
 
@@ -126,9 +138,10 @@ func (o *Original) Sparse() bool { return o.opened.Blocks*512 < o.opened.Size }
 // Linked reports whether the name is a symbolic link.
 func (o *Original) Linked() bool { return isLink(&o.entry) }
 
-// LinkedByOther reports whether the name is a link that belongs to another user.
+// LinkedByOther reports whether the path leads through a link that belongs to another user,
+// or may do so.
 func (o *Original) LinkedByOther() bool {
-	return o.Linked() && o.entry.Uid != uint32(os.Geteuid())
+	return o.Linked() && o.entry.Uid != uint32(os.Geteuid()) || o.place.linkedByOther()
 }
 
 // Close closes the file. Its place stays open.

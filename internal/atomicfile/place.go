@@ -201,6 +201,30 @@ func (p *Place) Path() string { return p.path }
 // Close lets go of the folder.
 func (p *Place) Close() { closeUnless(p.shared, p.folder) }
 
+// linkedByOther reports whether the way to the folder leads through a link that is neither
+// the user's nor root's. Where the way changes meanwhile, it does.
+func (p *Place) linkedByOther() bool {
+	dir := paths.Dir(p.path)
+	straight := unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS}
+	if fd, err := unix.Openat2(unix.AT_FDCWD, dir, &straight); err == nil {
+		var there, held unix.Stat_t
+		same := unix.Fstat(fd, &there) == nil && unix.Fstat(p.folder.fd(), &held) == nil && sameFile(&there, &held)
+		unix.Close(fd)
+		return !same
+	}
+	links := false
+	for i, c := range dir + "/" {
+		var entry unix.Stat_t
+		if c != '/' || i == 0 || unix.Lstat(dir[:min(i, len(dir))], &entry) != nil || !isLink(&entry) {
+			continue
+		}
+		if links = true; entry.Uid != 0 && entry.Uid != uint32(os.Geteuid()) {
+			return true
+		}
+	}
+	return !links
+}
+
 func (p *Place) error(op string, err error) error {
 	if err == nil {
 		return nil

@@ -54,7 +54,27 @@ func New(path string, perm os.FileMode, replace bool) (*Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Target{place: place, owned: true, perm: perm, exclusive: !replace, overwrite: replace}, nil
+	t := &Target{place: place, owned: true, perm: perm, exclusive: !replace, overwrite: replace}
+	if err := t.checkOverwrite(); err != nil {
+		place.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+// checkOverwrite: nothing but a regular file is replaced unseen: no device, and no link,
+// /dev/stdout among them.
+func (t *Target) checkOverwrite() error {
+	entry, err := t.place.stat(unix.AT_SYMLINK_NOFOLLOW)
+	switch {
+	case !t.overwrite || err != nil:
+		return nil
+	case isLink(&entry):
+		return linkError(t.place.path)
+	case !isRegular(&entry):
+		return t.place.error("replace", ErrNotRegular)
+	}
+	return nil
 }
 
 // Entry is Target for a path.
@@ -73,7 +93,13 @@ func (p *Place) Target() (*Target, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return &Target{place: p, owned: true, perm: defaultPerm}, nil
-	case err != nil:
+	case err == nil:
+		err = p.mayReplace(&model.opened)
+	}
+	if err != nil {
+		if model != nil {
+			model.Close()
+		}
 		p.Close()
 		return nil, err
 	}
@@ -101,7 +127,7 @@ func (p *Place) followed(own bool) (*Target, error) {
 	}
 	t := &Target{place: end, direct: magic}
 	if !magic {
-		t, err = end.reach()
+		t, err = end.reach(own)
 	}
 	if err != nil {
 		end.Close()
@@ -130,7 +156,7 @@ func (p *Place) walk(own bool) (end *Place, magic bool, err error) {
 	return nil, false, p.error("open", unix.ELOOP)
 }
 
-func (p *Place) reach() (*Target, error) {
+func (p *Place) reach(own bool) (*Target, error) {
 	entry, err := p.stat(unix.AT_SYMLINK_NOFOLLOW)
 	switch {
 	case errors.Is(err, unix.ENOENT):
@@ -139,8 +165,13 @@ func (p *Place) reach() (*Target, error) {
 		return nil, p.error("open", err)
 	case entry.Mode&unix.S_IFMT == unix.S_IFDIR:
 		return nil, p.error("open", unix.EISDIR)
+	case !isRegular(&entry) && own && entry.Uid != uint32(os.Geteuid()):
+		return nil, p.error("open", ErrNotRegular) // a FIFO of somebody else's would be waited for
 	case !isRegular(&entry):
 		return &Target{place: p, direct: true, device: entry}, nil
+	}
+	if err := p.mayReplace(&entry); err != nil {
+		return nil, err
 	}
 	// rename(2) asks for the directory's permission only; who may not write the file
 	// may not replace it here either.
@@ -164,6 +195,24 @@ func (t *Target) Hide(o *Original) {
 		if os.FileMode(o.opened.Mode)&readers == 0 {
 			t.perm &^= readers | readers>>1
 		}
+	}
+}
+
+// HideFrom is Hide for the file that a path leads to, if it leads there through another
+// user's link: that may be a file which nobody else was meant to see.
+func (t *Target) HideFrom(path string) {
+	place, err := At(path)
+	if err != nil {
+		return
+	}
+	defer place.Close()
+	o, err := place.Open(true)
+	if err != nil {
+		return
+	}
+	defer o.Close()
+	if o.LinkedByOther() {
+		t.Hide(o)
 	}
 }
 
@@ -267,9 +316,29 @@ func (p *Place) mayFollow(link *unix.Stat_t) error {
 	if err := unix.Fstat(p.folder.fd(), &dir); err != nil {
 		return p.error("stat", err)
 	}
-	const shared = unix.S_ISVTX | unix.S_IWOTH
-	if dir.Mode&shared == shared && link.Uid != uint32(os.Geteuid()) && link.Uid != dir.Uid {
+	if planted(&dir, link) {
 		return fmt.Errorf("%s: a symbolic link of another user in a shared directory is not followed: %w", p.path, unix.EACCES)
 	}
 	return nil
+}
+
+// mayReplace is the rule of the sysctl fs.protected_regular: in such a directory a file
+// that somebody else has put there is not written. The new one would take over its owner
+// and mode.
+func (p *Place) mayReplace(file *unix.Stat_t) error {
+	var dir unix.Stat_t
+	if err := unix.Fstat(p.folder.fd(), &dir); err != nil {
+		return p.error("stat", err)
+	}
+	if planted(&dir, file) {
+		return p.error("replace", fmt.Errorf("a file of another user in a shared directory is not written: %w", unix.EACCES))
+	}
+	return nil
+}
+
+// planted reports whether something in a sticky directory that all may write (/tmp) belongs
+// neither to the user nor to the directory's owner.
+func planted(dir, entry *unix.Stat_t) bool {
+	const shared = unix.S_ISVTX | unix.S_IWOTH
+	return dir.Mode&shared == shared && entry.Uid != uint32(os.Geteuid()) && entry.Uid != dir.Uid
 }

@@ -4,10 +4,13 @@ package bounded
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+
+	"golang.org/x/sys/unix"
 )
 
 // TooLargeError says that there was more to read than the limit allows.
@@ -35,12 +38,26 @@ func Read(r io.Reader, limit int64) ([]byte, error) { return ReadExpected(r, lim
 // ReadFile reads a file of at most limit bytes. Every error is an *fs.PathError with
 // the file's name, a *TooLargeError wrapped in one.
 func ReadFile(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
 	return FromFile(f, limit)
+}
+
+// open is os.Open without the poller, which needs two descriptors of its own, and ends the
+// program where there are none.
+func open(path string) (*os.File, error) {
+	for {
+		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		switch {
+		case err == nil:
+			return os.NewFile(uintptr(fd), path), nil
+		case !errors.Is(err, unix.EINTR):
+			return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+		}
+	}
 }
 
 // FromFile is like ReadFile, with a file that is open. It reads from the file's offset.

@@ -74,6 +74,13 @@ func (p *program) nameCommand(args []string) {
 	p.say("%v", noCommand(args[0], p.app().Commands))
 }
 
+// warnOfLost tells what a file does not have any more.
+func (p *program) warnOfLost(path string, lost []string) {
+	if len(lost) > 0 {
+		p.warn("%s: the new file could not be given the old one's %s", path, strings.Join(lost, ", "))
+	}
+}
+
 // errNoDest: a script's variable that is not set does not mean "in place".
 var errNoDest = errors.New("<dest> is empty")
 
@@ -96,6 +103,9 @@ func (c *classic) sign(ctx context.Context, options map[byte]bool) error {
 	}
 	defer closeKey()
 	c.warnIfSigned(module)
+	if err := c.sparesKey(options); err != nil {
+		return err
+	}
 
 	switch {
 	case options['D'] && c.dest == c.module:
@@ -108,7 +118,22 @@ func (c *classic) sign(ctx context.Context, options map[byte]bool) error {
 	case c.dest == "":
 		return errNoDest
 	}
-	return signer.SignModule(ctx, module, signfile.Output{Dest: c.dest, Message: options['p'], Existing: signfile.SignAgain})
+	err = signer.SignModule(ctx, module, signfile.Output{Dest: c.dest, Message: options['p'], Existing: signfile.SignAgain})
+	c.warnOfLost(c.module, module.Lost())
+	return err
+}
+
+// sparesKey checks every file that is to be written.
+func (c *classic) sparesKey(options map[byte]bool) error {
+	if !options['d'] || options['D'] {
+		if err := notTheKey(c.dest, c.key, c.certificate); err != nil {
+			return err
+		}
+	}
+	if options['d'] || options['p'] {
+		return notTheKey(c.module+".p7s", c.key, c.certificate)
+	}
+	return nil
 }
 
 // attach is -s: hash and certificate operands are not looked at.
@@ -128,7 +153,9 @@ func (c *classic) attach(ctx context.Context, messageFile string) error {
 	}
 	c.warnIfSigned(module)
 	c.warnOfMessage(module, message)
-	return signfile.AttachModule(ctx, module, c.dest, message)
+	err = signfile.AttachModule(ctx, module, c.dest, message)
+	c.warnOfLost(c.module, module.Lost())
+	return err
 }
 
 // warnIfSigned: sign-file signs a signed module again without a word, and the
@@ -136,6 +163,10 @@ func (c *classic) attach(ctx context.Context, messageFile string) error {
 func (c *classic) warnIfSigned(module *signfile.Module) {
 	if !module.Regular() {
 		return
+	}
+	var head [6]byte
+	if _, err := module.ReadAt(head[:], 0); err == nil && compressedAs(head[:]) != "" {
+		c.warn("%s: is compressed, and the signature is put behind the compressed data, where no kernel looks for it (sign-file sign signs what is inside)", c.module)
 	}
 	signed, err := modsig.HasMarker(module, module.Size())
 	var damaged *modsig.DamagedError

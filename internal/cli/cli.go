@@ -2,12 +2,15 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"sign-file/internal/bounded"
 	"sign-file/internal/paths"
@@ -66,19 +69,30 @@ func (p *program) warn(format string, args ...any) { p.say("warning: "+format, a
 // say prints one line on standard error.
 func (p *program) say(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
-	if p.conceal != nil {
-		text = p.conceal.Replace(text)
-	}
-	_, err := fmt.Fprintf(p.err, "%s: %s\n", p.name(), oneLine(text))
+	_, err := fmt.Fprintf(p.err, "%s: %s\n", p.name(), oneLine(p.concealed(text)))
 	p.wrote(err)
+}
+
+// concealed is a text without what references to keys hold: a PIN in a URI ends up in
+// messages, and where files are named.
+func (p *program) concealed(text string) string {
+	if p.conceal == nil {
+		return text
+	}
+	return p.conceal.Replace(text)
 }
 
 // errorText puts an error of package os into the form of all others, file first.
 func errorText(err error) string {
+	text := err.Error()
 	if pathErr, ok := err.(*os.PathError); ok {
-		return fmt.Sprintf("%s: %v", pathErr.Path, pathErr.Err)
+		text = fmt.Sprintf("%s: %v", cmp.Or(pathErr.Path, `""`), pathErr.Err)
 	}
-	return err.Error()
+	var limit unix.Rlimit
+	if errors.Is(err, unix.EMFILE) && !strings.Contains(text, "ulimit") && unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil {
+		text += fmt.Sprintf(" (only %d files may be open: ulimit -n)", limit.Cur)
+	}
+	return text
 }
 
 // about names the file that an error is about, unless it does so itself.

@@ -53,7 +53,7 @@ func (p *program) digest(c *cli.Context) error {
 	}
 	switch how := c.String("format"); {
 	case how == formatRaw:
-		return p.write("-", sum, false)
+		return p.write(sum, false)
 	case how == formatHex:
 		return p.printf("%x\n", sum)
 	case how == "json" && isMu:
@@ -66,7 +66,7 @@ func (p *program) digest(c *cli.Context) error {
 	case how == "digestinfo" && isMu:
 		return usagef("--format digestinfo: is for RSA keys, and the certificate's is ML-DSA")
 	case how == "digestinfo":
-		return p.write("-", algorithm.DigestInfo(sum), false)
+		return p.write(algorithm.DigestInfo(sum), false)
 	default:
 		return usagef("--format %s: want raw, digestinfo, hex or json", how)
 	}

@@ -43,7 +43,11 @@ func printable(text string) bool {
 
 // shown tells the characters that are written as they are: letters, marks, numbers,
 // punctuation, symbols and the ASCII space. Spaces that look like it are told apart.
-func shown(r rune) bool { return unicode.IsPrint(r) }
+// Letters and symbols that are not drawn at all are no letters to whoever reads them.
+func shown(r rune) bool {
+	const brailleBlank = '\u2800'
+	return unicode.IsPrint(r) && !unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r) && r != brailleBlank
+}
 
 // plain is text that is not escaped: what this package colours.
 type plain string

@@ -42,7 +42,7 @@ func (p *program) extract(c *cli.Context) error {
 	if c.Bool("data") {
 		part = io.NewSectionReader(module, 0, layout.ContentSize)
 	}
-	return about(args[0], p.copyOut(output(args, 1), part))
+	return about(args[0], p.copyOut(output(args, 1), args[0], part))
 }
 
 // output is an optional operand that names where the answer goes.

@@ -44,7 +44,7 @@ func (p *program) inspect(c *cli.Context) error {
 	defer tree.Close()
 	var printed error
 	err := p.eachModule(&tree, c.Args().Slice(), func(item signfile.Item) error {
-		report, err := guarded(func() (*moduleReport, error) { return inspectModule(readOnly(c.Context), item) })
+		report, err := guarded(func() (*moduleReport, error) { return p.inspectModule(readOnly(c.Context), item) })
 		switch {
 		case err != nil || printed != nil:
 			return err
@@ -63,8 +63,8 @@ func (p *program) inspect(c *cli.Context) error {
 const maxSignatures = 100
 
 // inspectModule walks from the outermost signature to the innermost.
-func inspectModule(ctx context.Context, item signfile.Item) (*moduleReport, error) {
-	module, err := item.Open(ctx)
+func (p *program) inspectModule(ctx context.Context, item signfile.Item) (*moduleReport, error) {
+	module, err := p.openItem(ctx, item)
 	if err != nil {
 		return nil, err
 	}

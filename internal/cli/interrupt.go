@@ -77,7 +77,7 @@ func (c *interruptible) wrote(err error) {
 // notify starts to listen to the signals that ask for an end.
 func notify() chan os.Signal {
 	signals := make(chan os.Signal, 1)
-	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT} {
 		// What nohup(1), or a shell's "&", had ignored stays so: nobody would die of it.
 		if !signal.Ignored(s) {
 			signal.Notify(signals, s)

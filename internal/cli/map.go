@@ -89,6 +89,9 @@ func (p *program) mapSign(c *cli.Context) error {
 		return err
 	}
 	defer closeKey()
+	if err := notTheKey(output(args, 4), args[1], args[2]); err != nil {
+		return err
+	}
 	return p.signValue(c, signer, func(err error, _ io.Reader) error { return err }, args[3], output(args, 4))
 }
 
@@ -110,6 +113,9 @@ func (p *program) mapAttach(c *cli.Context) error {
 		return err
 	}
 	signer, mistake, err := p.presigned(c)
+	if err == nil {
+		err = notTheKey(output(args, 1), c.String("cert"), c.String("signature"))
+	}
 	if err != nil {
 		return err
 	}
@@ -159,7 +165,7 @@ func (p *program) writeValue(c *cli.Context, source string, signed []byte, path 
 	if err != nil {
 		return err
 	}
-	return p.writeWith(path, c.String("format") != formatRaw, func(w io.Writer) error { return render(w, value) })
+	return p.writeWith(path, source, c.String("format") != formatRaw, func(w io.Writer) error { return render(w, value) })
 }
 
 func (p *program) mapVerify(c *cli.Context) error {
@@ -258,7 +264,7 @@ func (p *program) mapExtract(c *cli.Context) error {
 	case c.Bool("signed"):
 		part = value.Signed
 	}
-	return p.write(output(c.Args().Slice(), 1), part, false)
+	return p.copyOut(output(c.Args().Slice(), 1), c.Args().First(), bytes.NewReader(part))
 }
 
 func (p *program) decodeValue(c *cli.Context) ([]byte, *mapvalue.Value, error) {

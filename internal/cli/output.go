@@ -78,23 +78,30 @@ func writeC(w io.Writer, b []byte) error {
 
 var errTerminal = usagef("not writing bytes to a terminal: name a file, or pipe standard output")
 
-// write writes an answer to a file, whole or not at all, or to standard output
-// for "-". Bytes that are no text are not written on a terminal.
-func (p *program) write(path string, b []byte, isText bool) error {
-	return p.writeWith(path, isText, func(w io.Writer) error { return writeRaw(w, b) })
+// write writes an answer to standard output.
+func (p *program) write(b []byte, isText bool) error {
+	return p.writeWith("-", "-", isText, func(w io.Writer) error { return writeRaw(w, b) })
 }
 
-// writeWith is write for what is better not held in memory.
-func (p *program) writeWith(path string, isText bool, write func(io.Writer) error) error {
+// writeWith writes an answer to a file, whole or not at all, or to standard output for "-".
+// Bytes that are no text are not written on a terminal. source is the file that the answer
+// comes from, or "-": a secret that another user's link leads to stays one.
+func (p *program) writeWith(path, source string, isText bool, write func(io.Writer) error) error {
 	if path == "-" {
 		if !isText && isTerminal(p.out) {
 			return errTerminal
 		}
 		return about("standard output", write(p.answers()))
 	}
+	if err := wantFile("an output", path, "goes to files"); err != nil {
+		return err
+	}
 	target, err := atomicfile.Follow(path)
 	if err != nil {
 		return err
+	}
+	if source != "-" {
+		target.HideFrom(source)
 	}
 	f, err := target.Create()
 	if err != nil {
@@ -106,9 +113,9 @@ func (p *program) writeWith(path string, isText bool, write func(io.Writer) erro
 	return f.Commit()
 }
 
-// copyOut is write for what is read from elsewhere.
-func (p *program) copyOut(path string, from io.Reader) error {
-	return p.writeWith(path, false, func(w io.Writer) error {
+// copyOut writes what is read from elsewhere.
+func (p *program) copyOut(path, source string, from io.Reader) error {
+	return p.writeWith(path, source, false, func(w io.Writer) error {
 		_, err := io.Copy(w, from)
 		return err
 	})
@@ -144,12 +151,12 @@ func (p *program) writeJSON(v any) error {
 	if err := encoder.Encode(v); err != nil {
 		return err
 	}
-	return p.write("-", line.Bytes(), true)
+	return p.write([]byte(p.concealed(line.String())), true)
 }
 
 // printf prints an answer; what its arguments hold is escaped.
 func (p *program) printf(format string, args ...any) error {
-	return p.write("-", fmt.Appendf(nil, format, escaped(args)...), true)
+	return p.write([]byte(p.concealed(fmt.Sprintf(format, escaped(args)...))), true)
 }
 
 // red and green colour a word where people see it.

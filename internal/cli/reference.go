@@ -70,6 +70,22 @@ func advised(err error, advice string) error {
 	return &fs.PathError{Op: pathErr.Op, Path: pathErr.Path, Err: fmt.Errorf("%w (%s)", pathErr.Err, advice)}
 }
 
+// notTheKey refuses to write what is signed over the key or the certificate that it was
+// signed with: both would be lost.
+func notTheKey(dest string, files ...string) error {
+	info, err := os.Stat(dest)
+	if err != nil {
+		return nil // it is yet to be made, or the error is another's to tell
+	}
+	for _, file := range files {
+		other, err := os.Stat(file)
+		if err == nil && info.Mode().IsRegular() && os.SameFile(info, other) {
+			return &fs.PathError{Op: "write", Path: dest, Err: errors.New("is the key or the certificate, which would be overwritten")}
+		}
+	}
+	return nil
+}
+
 // lookAt says what a file is. What can't be read is nothing that is known.
 func lookAt(path string) kindOfFile {
 	b, err := bounded.ReadFile(path, maxLook)

@@ -3,8 +3,10 @@ package cli
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 
@@ -30,7 +32,7 @@ func (p *program) signCommand() *cli.Command {
 			&cli.BoolFlag{Name: "replace", Usage: "drop the signatures that modules have"},
 			&cli.StringSliceFlag{Name: "from", Usage: "take more paths from `FILE` (- is standard input), one a line; may be repeated"},
 			&cli.BoolFlag{Name: "0", Usage: "paths of --from end with a NUL byte"},
-			&cli.BoolFlag{Name: "allow-empty", Usage: "take a directory without modules for no failure"},
+			&cli.BoolFlag{Name: "allow-empty", Usage: "take a directory without modules, and an empty --from, for no failure"},
 			&cli.BoolFlag{Name: "fail-fast", Usage: "begin nothing new after the first failure"},
 			&cli.BoolFlag{Name: "sync", Usage: "make the new modules durable before they replace the old ones"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only errors"},
@@ -63,11 +65,12 @@ func (p *program) sign(c *cli.Context) error {
 		return err
 	}
 	defer closeKey()
-	run := signRun{program: p, how: how, json: c.Bool("json"), quiet: c.Bool("quiet")}
+	run := signRun{program: p, how: how, key: args[1], certificate: args[2], json: c.Bool("json"), quiet: c.Bool("quiet")}
 	var tree signfile.Tree
 	defer tree.Close()
 	items := run.collect(&tree, modules)
-	if run.empty && !c.Bool("allow-empty") {
+	nothing := len(items) == 0 && run.failed == 0
+	if (run.empty || nothing) && !c.Bool("allow-empty") {
 		return errEmpty
 	}
 	run.left, run.progress = len(items), p.newProgress(len(items), run.quiet || run.json)
@@ -90,24 +93,41 @@ func signOptions(c *cli.Context) (signfile.Many, error) {
 	case c.Bool("unsigned-only") && c.Bool("replace"):
 		return how, usagef("--unsigned-only and --replace exclude each other")
 	case c.Bool("unsigned-only"):
-		how.Existing, how.Examine = signfile.SkipSigned, containerProblem
+		how.Existing = signfile.SkipSigned
 	case c.Bool("replace"):
 		how.Existing = signfile.ReplaceSigned
 	}
+	how.Examine = examine
 	if how.Jobs < 1 {
 		return how, usagef("--jobs %d: want at least 1", how.Jobs)
 	}
 	return how, nil
 }
 
-// containerProblem says of a compressed module that is left as it is why a kernel that
-// decompresses by itself would not read it.
-func containerProblem(m *signfile.Module) string {
-	if !m.Compressed() {
-		return ""
+// examine says of a compressed module that is left as it is why a kernel that decompresses
+// by itself would not read it, and of what is signed that it is no module.
+func examine(m *signfile.Module, skipped bool) (note string, err error) {
+	if skipped && m.Compressed() {
+		file := m.File()
+		return kernel.ContainerOf(file, file.Size(), m.Size()).Problem, nil
 	}
-	file := m.File()
-	return kernel.ContainerOf(file, file.Size(), m.Size()).Problem
+	head := make([]byte, min(m.Size(), maxLook))
+	if _, err := m.ReadAt(head[:min(len(head), 16)], 0); err != nil && err != io.EOF {
+		return "", err
+	}
+	if skipped || isELF(head) {
+		return "", nil
+	}
+	if suffix := compressedAs(head); suffix != "" {
+		return "", fmt.Errorf("is compressed, and its name does not end with %s (a signature goes inside)", suffix)
+	}
+	if _, err := m.ReadAt(head, 0); err != nil && err != io.EOF {
+		return "", err
+	}
+	if is := whatIs(head); is.name != "" {
+		return "it is " + is.name, nil
+	}
+	return "it is no ELF file", nil
 }
 
 // maxPathList bounds what --from reads, in bytes.
@@ -118,6 +138,10 @@ func (p *program) pathList(from string, nul bool) ([]string, error) {
 	text, err := p.readAll(from, maxPathList)
 	if err != nil {
 		return nil, err
+	}
+	if is := whatIs(text[:min(len(text), maxLook)]); is.asKey != "" || is.asCertificate == swapPlaces+"<key>" {
+		clear(text)
+		return nil, about(from, fmt.Errorf("not a list of paths: it is %s", is.name))
 	}
 	scanner := bufio.NewScanner(bytes.NewReader(text))
 	scanner.Buffer(nil, len(text)+1)
@@ -144,6 +168,7 @@ func (p *program) pathList(from string, nul bool) ([]string, error) {
 // signRun counts and prints what becomes of the modules.
 type signRun struct {
 	*program
+	key, certificate        string // no module, and nothing to write to
 	how                     signfile.Many
 	json, quiet             bool
 	signed, skipped, failed int
@@ -156,7 +181,7 @@ type signRun struct {
 }
 
 // errEmpty: a wrong path must not end in a package of unsigned modules.
-var errEmpty = errors.New("a directory without modules: nothing was signed (--allow-empty takes it for no failure)")
+var errEmpty = errors.New("a directory without modules, or no path at all: nothing was signed (--allow-empty takes it for no failure)")
 
 // collect turns paths into modules. What can't be read is a failure of its own.
 func (r *signRun) collect(tree *signfile.Tree, from []string) []signfile.Item {
@@ -172,12 +197,15 @@ func (r *signRun) collect(tree *signfile.Tree, from []string) []signfile.Item {
 				if again, err = r.named(item); again {
 					return
 				}
+				if err == nil {
+					err = notTheKey(cmp.Or(r.how.Dest(item), item.Path), r.key, r.certificate)
+				}
 			}
 			switch {
 			case err == nil:
 				items = append(items, item)
 			case errors.Is(err, signfile.ErrLink):
-				r.links++ // what it leads to is signed under its own name
+				r.link(item)
 			default:
 				r.report(signfile.Result{Item: item, Err: err})
 			}
@@ -188,6 +216,18 @@ func (r *signRun) collect(tree *signfile.Tree, from []string) []signfile.Item {
 		}
 	}
 	return items
+}
+
+// link tells of a module that is a link in a tree: what it leads to is signed under its
+// own name, or not at all.
+func (r *signRun) link(item signfile.Item) {
+	r.links++
+	if !r.quiet {
+		r.warn("%s: is a link, and is not followed (sign what it leads to; sign-file verify tells whether all there is signed)", item.Path)
+	}
+	if r.json && r.printed == nil {
+		r.printed = r.writeJSON(signReport{fileField: fileNamed(item.Path), Result: "link"})
+	}
 }
 
 // origin is a module and the path that it was named by.
@@ -220,11 +260,13 @@ type signReport struct {
 	fileField
 	Dest      string `json:"dest,omitempty"` // the file written, where that is another
 	DestBytes []byte `json:"dest_bytes,omitempty"`
-	Result    string `json:"result"` // signed, skipped or failed
+	Result    string `json:"result"` // signed, skipped, link or failed
 	// Container says why a kernel that decompresses by itself does not read a module that
 	// was skipped.
 	Container string `json:"container_problem,omitempty"`
-	Error     string `json:"error,omitempty"`
+	// Lost is what the new file could not be given of the old one's owner and attributes.
+	Lost  []string `json:"lost,omitempty"`
+	Error string   `json:"error,omitempty"`
 }
 
 func (r *signRun) report(result signfile.Result) {
@@ -250,6 +292,12 @@ func (r *signRun) report(result signfile.Result) {
 		}
 	default:
 		r.signed++
+		if result.Note != "" {
+			r.progress.clear()
+			r.warn("%s: was signed, and is no module: %s", result.Path, result.Note)
+		}
+		r.warnOfLost(result.Path, result.Lost)
+		report.Lost = result.Lost
 		report.Dest = r.how.Dest(result.Item)
 		report.DestBytes = lossless(report.Dest)
 	}
@@ -271,7 +319,7 @@ func (r *signRun) end(interrupted bool) error {
 			left += " (--unsigned-only signs them)"
 		}
 		if r.links > 0 {
-			left += fmt.Sprintf(", %d links not followed", r.links)
+			left += fmt.Sprintf(", %d not followed, being links", r.links)
 		}
 		r.say("%d signed, %d skipped, %d failed%s", r.signed, r.skipped, r.failed, left)
 	}

@@ -41,6 +41,12 @@ func stripModule(ctx context.Context, item signfile.Item) error {
 func (p *program) eachModule(tree *signfile.Tree, paths []string, do func(signfile.Item) error) error {
 	exit := exitOK
 	for _, path := range paths {
+		if path == "-" {
+			if err := do(signfile.Item{Path: path}); err != nil {
+				exit = p.fail(about("standard input", err))
+			}
+			continue
+		}
 		found := false
 		tree.Add(path, func(item signfile.Item, err error) {
 			found = true

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"runtime"
 	"strings"
 	"syscall"
@@ -81,12 +83,12 @@ func (p *program) verify(c *cli.Context) error {
 		return err
 	}
 	return run.judge(c.Int("jobs"), func(item signfile.Item) (*kernel.Verdict, error) {
-		return verifyModule(readOnly(c.Context), item, judge)
+		return p.verifyModule(readOnly(c.Context), item, judge)
 	})
 }
 
-func verifyModule(ctx context.Context, item signfile.Item, judge *kernel.Judge) (*kernel.Verdict, error) {
-	module, err := item.Open(ctx)
+func (p *program) verifyModule(ctx context.Context, item signfile.Item, judge *kernel.Judge) (*kernel.Verdict, error) {
+	module, err := p.openItem(ctx, item)
 	if err != nil {
 		return nil, err
 	}
@@ -96,6 +98,19 @@ func verifyModule(ctx context.Context, item signfile.Item, judge *kernel.Judge) 
 		err = noModule(verdict, module)
 	}
 	return verdict, cmp.Or(err, module.Check())
+}
+
+// openItem opens a module to look at; "-" is standard input.
+func (p *program) openItem(ctx context.Context, item signfile.Item) (*signfile.Module, error) {
+	if item.Path != "-" {
+		return item.Open(ctx)
+	}
+	in, err := p.input()
+	if err != nil {
+		return nil, about("standard input", err)
+	}
+	module, err := signfile.ReadModule(ctx, in)
+	return module, about("standard input", err)
 }
 
 // noModule adds to the verdict on an unsigned file what it is, if it is no module at all.
@@ -132,7 +147,7 @@ func (p *program) verifyDetached(c *cli.Context, run *verifyRun, judge *kernel.J
 	}
 	run.items = []signfile.Item{{Path: args[0]}}
 	return run.judge(1, func(item signfile.Item) (*kernel.Verdict, error) {
-		module, err := item.Open(readOnly(c.Context))
+		module, err := p.openItem(readOnly(c.Context), item)
 		if err != nil {
 			return nil, err
 		}
@@ -258,6 +273,10 @@ func (r *verifyRun) collect(tree *signfile.Tree, paths []string) (err error) {
 		}
 	}
 	for _, path := range paths {
+		if path == "-" {
+			r.items = append(r.items, signfile.Item{Path: path})
+			continue
+		}
 		found := false
 		tree.Add(path, func(item signfile.Item, reason error) {
 			found = true
@@ -330,6 +349,9 @@ func (r *verifyRun) report(path string, a answer) error {
 
 func (r *verifyRun) undecided(path string, err error) error {
 	err = about(path, err)
+	if leads, link := os.Readlink(path); link == nil && errors.Is(err, fs.ErrNotExist) {
+		err = about(path, fmt.Errorf("a link to %s, which is not there", leads))
+	}
 	if r.exit == exitOK {
 		r.exit = exitUndecided
 	}

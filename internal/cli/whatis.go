@@ -95,10 +95,8 @@ func whatIsDER(b []byte) kindOfFile {
 }
 
 func whatIsOther(b []byte) kindOfFile {
-	for _, c := range []struct{ magic, name string }{{"\xfd7zXZ\x00", ".ko.xz"}, {"\x28\xb5\x2f\xfd", ".ko.zst"}, {"\x1f\x8b\x08", ".ko.gz"}} {
-		if bytes.HasPrefix(b, []byte(c.magic)) {
-			return kindOfFile{name: "a compressed file", asModule: "give it a name that ends with " + c.name + ", so that what is inside is looked at"}
-		}
+	if suffix := compressedAs(b); suffix != "" {
+		return kindOfFile{name: "a compressed file", asModule: "give it a name that ends with " + suffix + ", so that what is inside is looked at"}
 	}
 	if _, err := mapvalue.Decode(b); err == nil {
 		return kindOfFile{name: "a signed map value", asModule: "sign-file map verify checks it"}
@@ -107,6 +105,16 @@ func whatIsOther(b []byte) kindOfFile {
 		return kindOfFile{name: "text in hexadecimal", asModule: "turn it into bytes first (xxd -r -p)"}
 	}
 	return kindOfFile{}
+}
+
+// compressedAs is the suffix of modules that begin like a file.
+func compressedAs(b []byte) string {
+	for magic, suffix := range map[string]string{"\xfd7zXZ\x00": ".ko.xz", "\x28\xb5\x2f\xfd": ".ko.zst", "\x1f\x8b\x08": ".ko.gz"} {
+		if bytes.HasPrefix(b, []byte(magic)) {
+			return suffix
+		}
+	}
+	return ""
 }
 
 // isELF reports whether a file begins as every module does.

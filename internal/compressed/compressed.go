@@ -126,13 +126,23 @@ func limitOf(err error) error {
 // input may become gigabytes.
 type output struct {
 	io.Writer
-	ctx context.Context
-	err error
+	ctx  context.Context
+	left int64 // how much more may come, in bytes; 0 for no limit
+	err  error
 }
+
+// errEndless: no compressor makes a file so much longer.
+var errEndless = errors.New("the compressor writes more than twice what it was given")
 
 func (o *output) Write(b []byte) (n int, err error) {
 	if err := o.ctx.Err(); err != nil {
 		return 0, err
+	}
+	if o.left > 0 {
+		if o.left -= int64(len(b)); o.left <= 0 {
+			o.err = errEndless
+			return 0, o.err
+		}
 	}
 	if n, err = o.Writer.Write(b); err != nil {
 		o.err = err

@@ -52,6 +52,9 @@ const maxSaid = 500
 // wrapper may have left a process that holds on to it.
 const stragglers = time.Minute
 
+// room is what a compressed file may be longer than twice the module, in bytes.
+const room = 1 << 20
+
 // Compress copies an uncompressed module to dst: with the build's tool where it
 // is installed, so that the bytes are the build's too, else in Go. A tool that fails is a
 // *ToolError. One that succeeds has written anything: see Check.
@@ -71,7 +74,14 @@ func (f Format) Compress(ctx context.Context, dst io.Writer, src *os.File) error
 	}
 	cmd := exec.CommandContext(ctx, path, f.tool[1:]...)
 	said := bounded.Buffer{Limit: maxSaid}
-	out := &output{Writer: dst, ctx: ctx}
+	size, err := src.Seek(0, io.SeekEnd)
+	if err == nil {
+		_, err = src.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return err
+	}
+	out := &output{Writer: dst, ctx: ctx, left: 2*size + room}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = src, out, &said
 	cmd.Env = environment()
 	// A terminal's Ctrl-C is for this process, and ctx for the tool: it would
@@ -141,7 +151,11 @@ func (f Format) Check(ctx context.Context, compressed, plain io.Reader) error {
 		return errNoFormat
 	}
 	c := &comparison{plain: plain}
-	err := f.Decompress(ctx, c, compressed)
+	packed := bufio.NewReader(compressed)
+	err := f.checkHead(packed)
+	if err == nil {
+		err = f.Decompress(ctx, c, packed)
+	}
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
@@ -159,6 +173,19 @@ func (f Format) Check(ctx context.Context, compressed, plain io.Reader) error {
 		return &ToolError{Tool: f.tool[0], Err: err}
 	}
 	return &ToolError{Tool: f.tool[0], Err: fmt.Errorf("%w: %w", ErrNotTheModule, err)}
+}
+
+// checkHead: a wrapper of xz that drops the options makes files that no kernel reads.
+func (f Format) checkHead(compressed *bufio.Reader) error {
+	const checkByte, crc32 = 7, 1 // The .xz File Format, section 2.1.1.2
+	if f.tool[0] != "xz" {
+		return nil
+	}
+	head, err := compressed.Peek(checkByte + 1)
+	if err == nil && head[checkByte]&0xf > crc32 {
+		return errors.New("its check is not CRC32, and kernels read no other")
+	}
+	return nil // of another error the decompressor has the words
 }
 
 // comparison is an io.Writer that takes nothing but what plain reads.
