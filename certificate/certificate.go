@@ -36,6 +36,9 @@ type Certificate struct {
 	Serial       []byte // the INTEGER with its header
 	SubjectKeyID []byte // content of the extension's OCTET STRING; nil when absent
 
+	isCA     bool
+	keyUsage byte // first octet
+
 	publicKeyInfo []byte
 	publicKey     crypto.PublicKey
 	publicKeyErr  error
@@ -171,6 +174,7 @@ func (c *Certificate) readExtensions(explicit cryptobyte.String) bool {
 			!extension.ReadASN1(&value, cbasn1.OCTET_STRING) || !extension.Empty() { // extnValue OCTET STRING }
 			return false
 		}
+		c.readPurpose(oid, value)
 		if oid.Equal(oidSubjectKeyID) && c.SubjectKeyID == nil {
 			if !value.ReadASN1((*cryptobyte.String)(&c.SubjectKeyID), cbasn1.OCTET_STRING) || !value.Empty() {
 				return false
@@ -178,6 +182,20 @@ func (c *Certificate) readExtensions(explicit cryptobyte.String) bool {
 		}
 	}
 	return true
+}
+
+// readPurpose reads basicConstraints and keyUsage, as far as they can be read.
+func (c *Certificate) readPurpose(oid asn1.ObjectIdentifier, value cryptobyte.String) {
+	var constraints, usage cryptobyte.String
+	var ca bool
+	switch {
+	case oid.Equal(asn1.ObjectIdentifier{2, 5, 29, 19}):
+		c.isCA = value.ReadASN1(&constraints, cbasn1.SEQUENCE) && constraints.PeekASN1Tag(cbasn1.BOOLEAN) && constraints.ReadASN1Boolean(&ca) && ca
+	case oid.Equal(asn1.ObjectIdentifier{2, 5, 29, 15}):
+		if value.ReadASN1(&usage, cbasn1.BIT_STRING) && len(usage) >= 2 {
+			c.keyUsage = usage[1]
+		}
+	}
 }
 
 // minimalInteger refuses the padded INTEGERs that OpenSSL refuses too; a copy
@@ -206,6 +224,19 @@ func (c *Certificate) PublicKey() (crypto.PublicKey, error) {
 	}
 	return c.publicKey, nil
 }
+
+// Authority reports what the kernel asks of a certificate that vouches for others
+// (KEY_EFLAG_CA with KEY_EFLAG_KEYCERTSIGN), and whether its key may sign data too
+// (KEY_EFLAG_DIGITALSIG).
+func (c *Certificate) Authority() (ca, signs bool) {
+	return c.isCA && c.keyUsage&keyCertSign != 0, c.keyUsage&digitalSignature != 0
+}
+
+// The bits of keyUsage's first octet (RFC 5280, section 4.2.1.3).
+const (
+	digitalSignature = 1 << 7
+	keyCertSign      = 1 << 2
+)
 
 // curveOf names the curve of an EC key's SubjectPublicKeyInfo (RFC 5480, section 2).
 func curveOf(publicKeyInfo []byte) string {

@@ -7,7 +7,9 @@
 package cms
 
 import (
+	"bytes"
 	"encoding/asn1"
+	"slices"
 
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
@@ -107,6 +109,18 @@ func New(signer SignerInfo) *SignedData {
 		ContentType:      oidData,
 		Signers:          []SignerInfo{signer},
 	}
+}
+
+// Embed puts certificates, DER, into a message that New has made, as openssl cms does
+// without -nocerts: in DER's order of a SET.
+func (s *SignedData) Embed(certificates ...[]byte) {
+	var b cryptobyte.Builder
+	b.AddASN1(tag0Constructed, func(b *cryptobyte.Builder) { // certificates [0] IMPLICIT CertificateSet
+		for _, der := range slices.SortedFunc(slices.Values(certificates), bytes.Compare) {
+			b.AddBytes(der)
+		}
+	})
+	s.Certificates, _ = b.Bytes()
 }
 
 // Marshal returns the DER ContentInfo.

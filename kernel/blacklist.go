@@ -12,6 +12,8 @@ import (
 // blacklist is the .blacklist keyring: "tbs:" and "bin:" with a hash in hex.
 type blacklist map[string]bool
 
+func (b blacklist) clone() blacklist { return maps.Clone(b) }
+
 // blacklistEntry is what blacklist_vet_description takes.
 var blacklistEntry = lazily(`^(tbs|bin):([0-9a-f]{2}){1,64}$`)
 

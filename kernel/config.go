@@ -61,6 +61,10 @@ func readConfig(path string) ([]byte, error) {
 	return text, paths.About("read", path, err)
 }
 
+// byDebian is in CONFIG_CC_VERSION_TEXT of Debian's kernels. One that was built on Debian
+// of other sources has it too, so of the running kernel its own word counts: see RunningAt.
+const byDebian = "(Debian "
+
 // configure replaces what Debian chose by what a configuration says.
 func (k *Kernel) configure(text []byte) {
 	options := map[string]string{}
@@ -80,6 +84,19 @@ func (k *Kernel) configure(text []byte) {
 	}
 	k.hasECDSA, k.hasMLDSA = of("CRYPTO_ECDSA"), of("CRYPTO_MLDSA")
 	k.waivesAttributes = of("PKCS7_WAIVE_AUTHATTRS_REJECTION_FOR_MLDSA") == builtin
+	on := func(name string) bool { return of(name) == builtin }
+	k.keyrings = Keyrings{
+		HasSecondary: on("SECONDARY_TRUSTED_KEYRING"), HasMachine: on("INTEGRITY_MACHINE_KEYRING"), HasPlatform: on("INTEGRITY_PLATFORM_KEYRING"),
+		CAOnly: on("INTEGRITY_CA_MACHINE_KEYRING"), CAMax: on("INTEGRITY_CA_MACHINE_KEYRING_MAX"),
+		TrustsMOK: k.keyrings.TrustsMOK && bytes.Contains(text, []byte(byDebian)),
+	}
+	if !bytes.Contains(text, []byte(byDebian)) {
+		k.platformModules = unknown // no option tells of a patch
+	}
+	if !k.keyrings.HasPlatform {
+		k.platformModules = no
+	}
+	k.revocations = on("SYSTEM_REVOCATION_LIST")
 	k.decompresses = ""
 	for _, format := range []string{"zstd", "xz", "gzip"} { // decompress.c takes the last of these
 		if of("MODULE_DECOMPRESS") == builtin && of("MODULE_COMPRESS_"+strings.ToUpper(format)) == builtin {
@@ -99,12 +116,12 @@ func Running() (k *Kernel, note string, err error) {
 	if err != nil {
 		return nil, "", err
 	}
-	k, note = runningAt("/", release)
+	k, note = RunningAt("/", release)
 	return k, note, nil
 }
 
-// runningAt is Running for a machine whose file system is elsewhere.
-func runningAt(root, release string) (k *Kernel, note string) {
+// RunningAt is Running for a machine whose file system, with /proc and /sys, is at root.
+func RunningAt(root, release string) (k *Kernel, note string) {
 	k, err := Of(release)
 	if err != nil {
 		k = &kernels()[0]
@@ -116,6 +133,12 @@ func runningAt(root, release string) (k *Kernel, note string) {
 			k.configure(text)
 			break
 		}
+	}
+	if version, err := os.ReadFile(filepath.Join(root, "proc/version")); err == nil && !bytes.Contains(version, []byte("debian-kernel@")) && k.platformModules == yes {
+		k.platformModules = unknown
+	}
+	if text, err := os.ReadFile(filepath.Join(root, "sys/kernel/security/lockdown")); err == nil {
+		k.Lockdown = !bytes.Contains(text, []byte("[none]"))
 	}
 	k.FIPS = k.FIPS || isOn(root, "proc/sys/crypto/fips_enabled")
 	k.Enforce = k.Enforce || isOn(root, "sys/module/module/parameters/sig_enforce")

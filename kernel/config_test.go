@@ -43,7 +43,7 @@ func TestRunningKernel(t *testing.T) {
 		{"too old", "5.10.0-8-amd64", nil, "6.1", module, absent, false, false, true, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			k, note := runningAt(system(t, c.files), c.release)
+			k, note := RunningAt(system(t, c.files), c.release)
 			if k.Name != c.rules || k.hash(oidSHA512).is != c.sha512 || k.hasECDSA != c.ecdsa {
 				t.Errorf("rules of %s, SHA-512 %d, ECDSA %d", k.Name, k.hash(oidSHA512).is, k.hasECDSA)
 			}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -21,7 +22,7 @@ func (j *Judge) Module(file io.ReaderAt, size int64) (*Verdict, error) {
 	return j.decide(func() (*Verdict, error) {
 		v, err := j.module(file, size)
 		if err == nil && j.usage == Module {
-			v.load(j.enforce, j.kernel.Unchecked)
+			v.load(j.kernel)
 			err = v.loadELF(file)
 		}
 		return v, err
@@ -79,6 +80,9 @@ func (j *Judge) module(file io.ReaderAt, size int64) (*Verdict, error) {
 		return j.refused(refuse(syscall.EFBIG, "kernel_read_file", "a module of more than 2 GiB"))
 	}
 	layout, err := modsig.Find(file, size)
+	if j.usage == Kexec || j.usage == IMA {
+		err = j.foreignTrailer(err)
+	}
 	if err == modsig.ErrUnsigned {
 		return j.unsigned(file, size)
 	}
@@ -94,6 +98,22 @@ func (j *Judge) module(file io.ReaderAt, size int64) (*Verdict, error) {
 		return j.checkFileHash(v, io.NewSectionReader(file, 0, size))
 	}
 	return v, err
+}
+
+// foreignTrailer gives an error of the trailer the errno of those who read it otherwise:
+// s390_verify_sig has its own checks, and ima_read_modsig looks for a signature.
+func (j *Judge) foreignTrailer(err error) error {
+	var trailer *modsig.TrailerError
+	isTrailer := errors.As(err, &trailer)
+	switch {
+	case j.usage == Kexec && err == modsig.ErrUnsigned:
+		return advised(refuse(syscall.EKEYREJECTED, "s390_verify_sig", "%v", err), "unsigned", "")
+	case j.usage == Kexec && isTrailer && trailer.Kind != modsig.NotZero:
+		return refuse(syscall.EKEYREJECTED, "s390_verify_sig", "%v", err)
+	case j.usage == IMA && (err == modsig.ErrUnsigned || isTrailer && trailer.Kind == modsig.NoRoom):
+		return advised(refuse(syscall.ENOENT, "ima_read_modsig", "%v", err), "unsigned", "")
+	}
+	return err
 }
 
 // unsigned refuses a file without a marker at its end, and tells one that had it there.
@@ -166,14 +186,31 @@ func (j *Judge) message(message []byte, data *io.SectionReader) (*Verdict, error
 	}
 	v := &Verdict{Accepted: true, Kernel: j.kernel.Name, DataSize: data.Size()}
 	for _, s := range m.signers {
-		if s.by != nil {
-			v.Signers = append(v.Signers, s.report())
+		if s.by == nil {
+			continue
 		}
+		if err := j.revoked(s); err != nil {
+			return j.refused(err)
+		}
+		v.Signers = append(v.Signers, s.report())
 	}
 	if what := laxness(message); what != "" {
 		v.Lax = "accepted by the kernel, not written by any signer: " + what
 	}
 	return v, nil
+}
+
+// revoked is is_key_on_revocation_list, which verify_pkcs7_message_sig asks only where it
+// verifies with .platform.
+func (j *Judge) revoked(s *signerInfo) error {
+	on := slices.ContainsFunc(j.ring.revoked, func(der []byte) bool { return bytes.Equal(der, s.by.raw) })
+	switch {
+	case !on || !j.kernel.revocations:
+		return nil
+	case s.by.keyring == Platform:
+		return advised(refuse(syscall.EKEYREJECTED, "is_key_on_revocation_list", "the signer's certificate is on the list of revoked ones (UEFI dbx, CONFIG_SYSTEM_REVOCATION_LIST)"), causeBlacklisted, "")
+	}
+	return errors.New("not decided: the signer's certificate is on the list of revoked ones, and kernels differ in when they look at it")
 }
 
 // Certificate judges a certificate as add_key("asymmetric") does.
@@ -211,10 +248,11 @@ type Signer struct {
 	Attributes  bool
 	Value       []byte
 	Certificate *certificate.Certificate // the trusted one, which may be that of an issuer; nil if it's too odd to be read
+	Keyring     Keyring                  // that the certificate is in
 }
 
 func (s *signerInfo) report() Signer {
-	r := Signer{ID: s.cmsID(), Hash: s.hash.name, Attributes: s.attributes != nil, Value: s.value}
+	r := Signer{ID: s.cmsID(), Hash: s.hash.name, Attributes: s.attributes != nil, Value: s.value, Keyring: s.by.keyring}
 	if c, err := certificate.Parse(bytes.Clone(s.by.raw)); err == nil {
 		r.Certificate = c
 	}

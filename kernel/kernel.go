@@ -24,6 +24,8 @@ type Kernel struct {
 	Enforce bool
 	// Unchecked: CONFIG_MODULE_SIG is off, and modules are loaded as they are.
 	Unchecked bool
+	// Lockdown: the kernel is locked down, and loads no module that it can't verify.
+	Lockdown bool
 
 	version [2]int
 	hashes  []hash
@@ -45,6 +47,11 @@ type Kernel struct {
 	tbsSHA256 bool
 	// binBlacklist: Debian's patch that looks modules up by their own hash.
 	binBlacklist bool
+	keyrings     Keyrings
+	// platformModules: Debian's patch that verifies modules with .platform too
+	// (mod_verify_sig); revocations: CONFIG_SYSTEM_REVOCATION_LIST.
+	platformModules answer
+	revocations     bool
 	// decompresses is the format of modules that the kernel decompresses by itself, gzip,
 	// xz or zstd; empty for none. xzFilters are those of its xz, by their options.
 	decompresses string
@@ -93,19 +100,22 @@ func kernels() []Kernel {
 	old := append(slices.DeleteFunc(hashes(module, absent), func(h hash) bool { return strings.HasPrefix(h.name, "sha3-") }),
 		hash{name: "md4", option: "CRYPTO_MD4", oid: oidMD4, is: module, noPrefix: true},
 		hash{name: "md5", option: "CRYPTO_MD5", oid: oidMD5, algorithm: digest.MD5})
+	all := Keyrings{HasSecondary: true, HasMachine: true, HasPlatform: true}
+	trusting := all
+	trusting.TrustsMOK = true
 	curves := []string{oidP192, oidP256, oidP384, oidP521}
 	k612 := Kernel{Name: "6.12", version: [2]int{6, 12}, hashes: hashes(builtin, builtin), curves: curves,
 		hasMLDSA: absent, sha3: true, implicitNames: true, strictExtensions: true, binBlacklist: true,
-		decompresses: "xz", xzFilters: map[string]bool{"XZ_DEC_X86": true, "XZ_DEC_ARM64": true, "XZ_DEC_RISCV": true}}
+		keyrings: trusting, platformModules: yes, decompresses: "xz", xzFilters: map[string]bool{"XZ_DEC_X86": true, "XZ_DEC_ARM64": true, "XZ_DEC_RISCV": true}}
 	k618 := k612
-	k618.Name, k618.version = "6.18", [2]int{6, 18}
+	k618.Name, k618.version, k618.keyrings = "6.18", [2]int{6, 18}, all
 	k70 := k618
 	k70.Name, k70.version = "7.0", [2]int{7, 0}
 	k70.hashes = hashes(builtin, module)
 	k70.mldsa, k70.tbsSHA256, k70.binBlacklist = true, true, false
 	return []Kernel{
 		{Name: "6.1", version: [2]int{6, 1}, hashes: old, curves: curves[:3],
-			hasECDSA: absent, hasMLDSA: absent, sm2: true, binBlacklist: true},
+			hasECDSA: absent, hasMLDSA: absent, sm2: true, binBlacklist: true, keyrings: trusting, platformModules: yes},
 		k612, k618, k70,
 	}
 }

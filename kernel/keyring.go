@@ -8,41 +8,9 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
-	"maps"
-	"slices"
 
 	"sign-file/certificate"
 )
-
-// Ring is what the kernel trusts, and what it doesn't. The zero value trusts
-// nobody.
-type Ring struct {
-	certificates []*certificate.Certificate
-	blacklist    blacklist
-}
-
-// Add trusts more certificates.
-func (r *Ring) Add(certificates ...*certificate.Certificate) {
-	for _, c := range certificates {
-		if c != nil {
-			r.certificates = append(r.certificates, c)
-		}
-	}
-}
-
-// Certificates returns all that are trusted.
-func (r *Ring) Certificates() []*certificate.Certificate { return slices.Clone(r.certificates) }
-
-// clone is a ring that later changes do not reach.
-func (r *Ring) clone() *Ring {
-	if r == nil {
-		return &Ring{}
-	}
-	return &Ring{slices.Clone(r.certificates), maps.Clone(r.blacklist)}
-}
-
-// Size is how many certificates are trusted.
-func (r *Ring) Size() int { return len(r.certificates) }
 
 // Usage is what a message is verified for (enum key_being_used_for): the same
 // bytes can be a good map value and a bad module.
@@ -56,12 +24,17 @@ const (
 	MapValue
 	// BPF is VERIFYING_BPF_SIGNATURE of newer kernels, which goes by the same rules.
 	BPF
-	// Firmware is VERIFYING_FIRMWARE_SIGNATURE.
+	// Firmware is VERIFYING_FIRMWARE_SIGNATURE. No kernel's firmware loader asks for it.
 	Firmware
+	// Kexec is a kernel image for kexec_file_load on s390x (s390_verify_sig).
+	Kexec
+	// IMA is a file whose appended signature IMA appraises (ima_read_modsig,
+	// appraise_type=imasig|modsig): verified with .ima, which Named stands for.
+	IMA
 )
 
 // Usages lists the names that ParseUsage knows, in the order of the constants.
-func Usages() []string { return []string{"module", "map", "bpf", "firmware"} }
+func Usages() []string { return []string{"module", "map", "bpf", "firmware", "kexec", "ima"} }
 
 // ParseUsage finds a usage by its name.
 func ParseUsage(name string) (Usage, error) {
@@ -78,28 +51,49 @@ type Judge struct {
 	kernel   *Kernel
 	ring     *Ring
 	usage    Usage
+	only     Keyring // what a BPF program names, empty for the usage's own
 	keys     keys
 	unusable []unusable
-	enforce  bool
+	// elsewhere are usable certificates of keyrings that are not looked into, or where
+	// that is not known.
+	elsewhere []elsewhere
+}
+
+// elsewhere is a certificate of another keyring.
+type elsewhere struct {
+	*x509
+	verifies answer
 }
 
 // NewJudge reads the ring's certificates as that kernel does, each once. What is changed
 // of both later has no effect on it. A nil ring trusts nobody. Without a kernel that this
 // package has made, and a known usage, there is no verdict.
 func NewJudge(kernel *Kernel, ring *Ring, usage Usage) *Judge {
-	j := &Judge{ring: ring.clone(), usage: usage, keys: keys{}}
+	return NewJudgeOf(kernel, ring, usage, "")
+}
+
+// NewJudgeOf is NewJudge for what is verified with one keyring: Builtin, Secondary (which
+// searches Builtin and Machine) or Platform, as bpf_lookup_system_key names them. Empty is
+// that of the usage.
+func NewJudgeOf(kernel *Kernel, ring *Ring, usage Usage, only Keyring) *Judge {
+	j := &Judge{ring: ring.clone(), usage: usage, only: only, keys: keys{}}
 	if kernel == nil || kernel.hashes == nil || usage < 0 || int(usage) >= len(Usages()) {
 		return j
 	}
 	rules := *kernel
-	j.kernel, j.enforce = &rules, kernel.Enforce
-	for _, c := range j.ring.certificates {
-		parsed, err := j.addKey(c.Raw)
+	j.kernel = &rules
+	for _, t := range j.ring.trusted {
+		parsed, err := j.addKey(t.certificate.Raw)
 		if err != nil {
-			j.unusable = append(j.unusable, unusable{c, err})
+			j.unusable = append(j.unusable, unusable{t.certificate, err})
 			continue
 		}
-		j.keys.add(parsed)
+		parsed.keyring = t.keyring
+		if verifies := j.verifies(t.keyring); verifies == yes {
+			j.keys.add(parsed)
+		} else {
+			j.elsewhere = append(j.elsewhere, elsewhere{parsed, verifies})
+		}
 	}
 	return j
 }

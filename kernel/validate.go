@@ -99,14 +99,36 @@ func (s *signerInfo) unknown(j *Judge) error {
 				causeUnavailable, "sign with a key whose certificate this kernel takes (sign-file keygen makes one)")
 		}
 	}
+	if err := s.elsewhere(j); err != nil {
+		return err
+	}
 	why := ""
-	for _, c := range j.ring.certificates {
+	for _, t := range j.ring.trusted {
+		c := t.certificate
 		if s.keyID == nil && bytes.Equal(c.Subject, s.cmsID().Issuer) && bytes.Equal(c.Issuer, c.Subject) {
 			why = "; a trusted certificate has the same name, and is another one with another key: a kernel that was built anew makes a new key"
 		}
 	}
 	return refuse(syscall.ENOKEY, trustFunction, "no trusted certificate is that of the signer (%s)%s", s.describe(), why)
 }
+
+// elsewhere is the refusal of a signer whose certificate is in another keyring, nil for others.
+func (s *signerInfo) elsewhere(j *Judge) error {
+	for _, e := range j.elsewhere {
+		if !same(e.id, s.id) && (s.keyID == nil || !same(e.keyID, s.keyID)) {
+			continue
+		}
+		if e.verifies == unknown {
+			return fmt.Errorf("not decided: the signer's certificate is in %s, and whether this kernel verifies modules with that keyring no option tells (Debian's kernels do, by a patch; others do not)", e.keyring)
+		}
+		return advised(refuse(syscall.ENOKEY, trustFunction, "the signer's certificate is in %s, a keyring that kernel %s does not verify this with (%s)", e.keyring, j.kernel.Name, s.describe()),
+			causeUnavailable, "%s", adviceKeyring)
+	}
+	return nil
+}
+
+// adviceKeyring is for those who have enrolled their key, and still get "unavailable key".
+const adviceKeyring = "have the key in a keyring that is asked: one built into the kernel (CONFIG_SYSTEM_TRUSTED_KEYS), or .machine, where enrolled keys go if the kernel has CONFIG_INTEGRITY_MACHINE_KEYRING, shim has said that it is trusted (mokutil --trust-mok) and, with CONFIG_INTEGRITY_CA_MACHINE_KEYRING, the certificate is an authority's (sign-file keygen --ca)"
 
 // seenBefore is for a chain that joins that of an earlier signer.
 func (s *signerInfo) seenBefore(j *Judge, c *link) error {

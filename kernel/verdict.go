@@ -61,8 +61,8 @@ func (j *Judge) refused(err error) (*Verdict, error) {
 func (v *Verdict) Name() string { return unix.ErrnoName(v.Errno) }
 
 // load is the end of module_sig_check, which a kernel without CONFIG_MODULE_SIG lacks.
-func (v *Verdict) load(enforce, unchecked bool) {
-	if unchecked && v.Errno != syscall.ENOEXEC && v.Errno != syscall.EFBIG {
+func (v *Verdict) load(k *Kernel) {
+	if k.Unchecked && v.Errno != syscall.ENOEXEC && v.Errno != syscall.EFBIG {
 		v.Loads, v.LoadErrno = true, 0
 		return
 	}
@@ -75,9 +75,12 @@ func (v *Verdict) load(enforce, unchecked bool) {
 	case v.Accepted:
 		v.Loads = true
 	case !tolerated:
-	case enforce:
+	case k.Enforce:
 		v.LoadErrno = syscall.EKEYREJECTED
 		v.Log = "Loading of " + what + " is rejected"
+	case k.Lockdown: // security_locked_down(LOCKDOWN_MODULE_SIGNATURE)
+		v.LoadErrno = syscall.EPERM
+		v.Log = "unsigned module loading is restricted"
 	default:
 		v.Loads, v.Taints, v.LoadErrno = true, true, 0
 	}

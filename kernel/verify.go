@@ -32,14 +32,14 @@ func (m *message) check(j *Judge, content *contents) error {
 
 // checkUsage is the first half of pkcs7_verify.
 func (m *message) checkUsage(j *Judge) error {
-	name := map[Usage]string{Module: "module", MapValue: "unspecified", BPF: "unspecified", Firmware: "firmware"}[j.usage]
+	name := map[Usage]string{Module: "module", Kexec: "module", IMA: "module", MapValue: "unspecified", BPF: "unspecified", Firmware: "firmware"}[j.usage]
 	refuse := func(what, reason string) error {
 		return logged(syscall.EKEYREJECTED, "pkcs7_verify", "PKCS7: Invalid "+name+" sig ("+what+")", "%s", reason)
 	}
 	switch {
 	case m.contentType != oidData:
 		return refuse("not pkcs7-data", "the message is not about plain data (id-data)")
-	case j.usage == Module && m.attributes && !m.waived(j.kernel):
+	case (j.usage == Module || j.usage == Kexec || j.usage == IMA) && m.attributes && !m.waived(j.kernel):
 		return refuse("has authattrs", "a module's signature must not have signed attributes")
 	case j.usage == Firmware && !m.attributes:
 		return advised(refuse("missing authattrs", "a firmware's signature must have signed attributes"), "", "%s", adviceFirmware)

@@ -11,6 +11,7 @@ import (
 // x509 is a certificate as x509_cert_parse reads it
 // (crypto/asymmetric_keys/x509_cert_parser.c, with the grammar of x509.asn1).
 type x509 struct {
+	keyring         Keyring // that it was found in
 	raw             []byte
 	tbs             []byte
 	issuer, subject []byte // contents of the Names

@@ -44,6 +44,10 @@ type Options struct {
 	// UseKeyID names the signer by the certificate's subject key identifier
 	// instead of issuer and serial number (sign-file -k).
 	UseKeyID bool
+	// IncludeCertificate embeds the certificate, and those of Chain, in the message: what
+	// is verified by way of an intermediate authority needs them.
+	IncludeCertificate bool
+	Chain              []*certificate.Certificate
 	// SignedAttributes has an ML-DSA key sign the content's digest, among other
 	// attributes, instead of the content: what sign-file makes with OpenSSL 3.5.
 	SignedAttributes bool
@@ -212,7 +216,15 @@ func (s *Signer) Message(ctx context.Context, sum []byte) ([]byte, error) {
 	if info.Signature, err = s.checkedSignature(ctx, sum); err != nil {
 		return nil, err
 	}
-	message, err := cms.New(info).Marshal()
+	signed := cms.New(info)
+	if s.options.IncludeCertificate {
+		embedded := [][]byte{s.options.Certificate.Raw}
+		for _, c := range s.options.Chain {
+			embedded = append(embedded, c.Raw)
+		}
+		signed.Embed(embedded...)
+	}
+	message, err := signed.Marshal()
 	if err == nil && len(message) > cms.MaxSize {
 		return nil, ErrMessageTooLong
 	}

@@ -363,3 +363,58 @@ func TestAttachShort(t *testing.T) {
 	}
 	t.Fatal("5000 values without a zero at the beginning")
 }
+
+// TestIncludeCert holds messages with certificates against OpenSSL's, and verifies a signer
+// that only an embedded intermediate leads to from the trusted root.
+func TestIncludeCert(t *testing.T) {
+	dir := t.TempDir()
+	shell := func(line string) { t.Helper(); mustRun(t, nil, "sh", "-c", "cd "+dir+" && "+line) }
+	shell(`printf '[ca]\nbasicConstraints=critical,CA:TRUE\nkeyUsage=keyCertSign\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n[leaf]\nkeyUsage=digitalSignature\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n' > ext
+		openssl req -x509 -nodes -newkey rsa:2048 -sha256 -subj /CN=Root -keyout root.key -out root.pem -days 9 2>/dev/null
+		openssl req -new -nodes -newkey rsa:2048 -subj /CN=Middle -keyout middle.key -out middle.csr 2>/dev/null
+		openssl x509 -req -in middle.csr -CA root.pem -CAkey root.key -CAcreateserial -extfile ext -extensions ca -sha256 -days 9 -out middle.pem 2>/dev/null
+		openssl req -new -nodes -newkey rsa:2048 -subj /CN=Leaf -keyout leaf.key -out leaf.csr 2>/dev/null
+		openssl x509 -req -in leaf.csr -CA middle.pem -CAkey middle.key -CAcreateserial -extfile ext -extensions leaf -sha256 -days 9 -out leaf.pem 2>/dev/null
+		cat leaf.pem middle.pem > chain.pem`)
+	writeFile(t, dir+"/m.ko", string(readFile(t, "../testdata/hello.ko")), 0o644)
+	cms := "openssl cms -sign -binary -noattr -outform DER -signer leaf.pem -inkey leaf.key -md sha256 -in m.ko "
+	for file, more := range map[string]string{"leaf.pem": "", "chain.pem": "-certfile middle.pem "} {
+		shell(program(t) + " sign -d --quiet --include-cert sha256 leaf.key " + file + " m.ko && " + cms + more + "-out want")
+		checkSameBytes(t, dir+"/m.ko.p7s", dir+"/want")
+	}
+	shell(program(t) + " sign --quiet --include-cert sha256 leaf.key chain.pem m.ko")
+	out, status := verify(t, "--trusted", dir+"/root.pem", dir+"/m.ko")
+	if status != 0 {
+		t.Errorf("exit %d: %s", status, out)
+	}
+	if alone, status := verify(t, "--trusted", dir+"/root.pem", golden+"/hello-rsa2048-sha256.ko"); status != 1 {
+		t.Errorf("exit %d: %s", status, alone)
+	}
+}
+
+// TestWouldFit: a value that is too large for its map names keys whose values are not.
+func TestWouldFit(t *testing.T) {
+	value := filepath.Join(t.TempDir(), "value")
+	make := func(key string) (string, error) {
+		return run(t, nil, program(t), "map", "sign", "--value-size", "400", "sha256", keys+"/"+key+".key", keys+"/"+key+".pem", "../testdata/value.bin", value)
+	}
+	if out, err := make("rsa2048"); err == nil || !strings.Contains(out, "ECDSA P-384, ECDSA P-256") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	for _, key := range []string{"p256", "p384"} {
+		if out, err := make(key); err != nil {
+			t.Errorf("%s does not fit: %s", key, out)
+		}
+	}
+}
+
+// TestOddHashes: what no kernel verifies any more is signed, with a warning.
+func TestOddHashes(t *testing.T) {
+	for _, hash := range []string{"md5", "ripemd160", "sha512-256", "sha256"} {
+		dest := filepath.Join(t.TempDir(), "dest")
+		out := mustRun(t, nil, program(t), hash, keys+"/rsa2048.key", keys+"/rsa2048.pem", "../testdata/hello.ko", dest)
+		if strings.Contains(out, "warning") != (hash != "sha256") {
+			t.Errorf("%s: %q", hash, out)
+		}
+	}
+}

@@ -168,8 +168,10 @@ func TestChangedAtTheName(t *testing.T) {
 			}
 			return err
 		},
-		"removed":  func() error { return os.Remove(a.path("m.ko")) },
-		"replaced": func() error { return errors.Join(os.WriteFile(a.path("n"), nil, 0o600), os.Rename(a.path("n"), a.path("m.ko"))) },
+		"removed": func() error { return os.Remove(a.path("m.ko")) },
+		"replaced": func() error {
+			return errors.Join(os.WriteFile(a.path("n"), nil, 0o600), os.Rename(a.path("n"), a.path("m.ko")))
+		},
 	} {
 		writeFile(t, a.path("m.ko"), string(a.module), 0o644)
 		cmd := exec.Command("strace", "-f", "-o", "/dev/null", "-e", "trace=linkat", "-e", "inject=linkat:delay_exit=1500000",
@@ -248,7 +250,7 @@ func TestCompressorsThatErr(t *testing.T) {
 		t.Fatal(err)
 	}
 	for script, says := range map[string]string{
-		"exec yes":                        "more than twice",
+		"exec yes":                         "more than twice",
 		"exec " + xz + " -c --check=crc64": "not CRC32",
 	} {
 		writeFile(t, w.path("m.ko.xz"), packed, 0o644)

@@ -31,6 +31,7 @@ type signerReport struct {
 	// What only the trusted certificate tells.
 	Subject string `json:"subject,omitempty"`
 	Key     string `json:"key,omitempty"`
+	Keyring string `json:"keyring,omitempty"` // that it is in, where that is known
 }
 
 func reportSigner(s cms.SignerInfo) signerReport {
@@ -69,7 +70,7 @@ func rsaValue(value []byte) (algorithm, problem string) {
 }
 
 func reportVerified(s kernel.Signer) signerReport {
-	r := signerReport{SignatureSize: len(s.Value), Attributes: s.Attributes, Hash: s.Hash}
+	r := signerReport{SignatureSize: len(s.Value), Attributes: s.Attributes, Hash: s.Hash, Keyring: string(s.Keyring)}
 	r.name(s.ID)
 	if s.Certificate != nil {
 		r.Subject = certificate.FormatName(s.Certificate.Subject)
@@ -96,6 +97,14 @@ func (r signerReport) who() string {
 		return r.Subject + ", found by " + r.found()
 	}
 	return r.found()
+}
+
+// in names the keyring that the certificate is in.
+func (r signerReport) in() string {
+	if r.Keyring == "" {
+		return ""
+	}
+	return ", in " + r.Keyring
 }
 
 func (r signerReport) found() string {
@@ -190,7 +199,7 @@ func (r verdictReport) print(p *program) error {
 	if r.Lax != "" {
 		lax = "; " + r.Lax
 	}
-	return p.printf("%s: %s: %d bytes signed by %s (%s, %s)%s%s%s\n", r.File, p.green("verified"), r.DataSize, s.who(), s.Hash, s.Key, r.loading(), lax, r.Container.beware())
+	return p.printf("%s: %s: %d bytes signed by %s (%s, %s%s)%s%s%s\n", r.File, p.green("verified"), r.DataSize, s.who(), s.Hash, s.Key, s.in(), r.loading(), lax, r.Container.beware())
 }
 
 // loading says what init_module does where that's another answer.

@@ -4,15 +4,19 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
 
+	"sign-file/cms"
 	"sign-file/kernel"
 	"sign-file/mapvalue"
+	modsig "sign-file/module_signature"
 	"sign-file/signfile"
 )
 
@@ -159,7 +163,7 @@ func (p *program) writeValue(c *cli.Context, source string, signed []byte, path 
 	}
 	value, err := mapvalue.Encode(signed, tail, size)
 	if err != nil {
-		return about(source, err)
+		return about(source, withSmallerKeys(err, signed))
 	}
 	render, err := renderer(c.String("format"))
 	if err != nil {
@@ -168,8 +172,37 @@ func (p *program) writeValue(c *cli.Context, source string, signed []byte, path 
 	return p.writeWith(path, source, c.String("format") != formatRaw, func(w io.Writer) error { return render(w, value) })
 }
 
+// withSmallerKeys adds to the error about a value that does not fit its map the kinds of
+// key that would make one that does.
+func withSmallerKeys(err error, signed []byte) error {
+	const slack = 8 // identifiers and lengths differ a little
+	var tooLarge *mapvalue.SizeError
+	layout, none := modsig.Find(bytes.NewReader(signed), int64(len(signed)))
+	if !errors.As(err, &tooLarge) || none != nil {
+		return err
+	}
+	message, none := cms.Parse(signed[layout.ContentSize:][:layout.SignatureSize()])
+	if none != nil || len(message.Signers) != 1 {
+		return err
+	}
+	without := tooLarge.Need - len(message.Signers[0].Signature) + slack
+	var fit []string
+	for _, kind := range []struct {
+		name string
+		size int // of a signature's value, at most
+	}{{"RSA-4096", 512}, {"RSA-3072", 384}, {"RSA-2048", 256}, {"ECDSA P-521", 139}, {"ECDSA P-384", 104}, {"ECDSA P-256", 72}} {
+		if without+kind.size <= tooLarge.Size {
+			fit = append(fit, kind.name)
+		}
+	}
+	if fit == nil {
+		return fmt.Errorf("%w; no key's signature is short enough", err)
+	}
+	return fmt.Errorf("%w; it would fit with a key of the kind %s", err, strings.Join(fit, ", "))
+}
+
 func (p *program) mapVerify(c *cli.Context) error {
-	judge, err := p.newJudge(c, kernel.MapValue)
+	judge, err := p.newJudge(c, kernel.MapValue, "")
 	if err != nil {
 		return err
 	}

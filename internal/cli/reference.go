@@ -119,7 +119,10 @@ func adviceFor(err error) string {
 		curve      *keys.CurveError
 		noKey      *keys.NoKeyError
 	)
+	_, set := os.LookupEnv(pinVariable)
 	switch {
+	case errors.Is(err, keys.ErrPassphrase) && set:
+		return "the passphrase is that of " + pinVariable
 	case errors.Is(err, fs.ErrNotExist):
 		return noKeyFile()
 	case errors.As(err, &encryption):

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"filippo.io/mldsa"
@@ -16,6 +17,7 @@ import (
 
 	"sign-file/certificate"
 	"sign-file/digest"
+	"sign-file/internal/bounded"
 	"sign-file/keys"
 	"sign-file/signfile"
 )
@@ -24,6 +26,7 @@ import (
 func messageFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "k", Usage: "name the signer by subject key identifier"},
+		&cli.BoolFlag{Name: "include-cert", Usage: "embed the certificates of <x509> in the message, for chains by way of an intermediate (IMA, MOK)"},
 		signedAttributesFlag(),
 	}
 }
@@ -33,11 +36,19 @@ func signedAttributesFlag() cli.Flag {
 }
 
 func wantedMessage(c *cli.Context) messageForm {
-	return messageForm{useKeyID: c.Bool("k"), signedAttributes: c.Bool("signed-attributes")}
+	return messageForm{useKeyID: c.Bool("k"), signedAttributes: c.Bool("signed-attributes"), include: c.Bool("include-cert")}
+}
+
+// warnOfHash tells of a hash that no kernel from 6.12 on verifies.
+func (p *program) warnOfHash(name string) {
+	verified := []*digest.Algorithm{digest.SHA1, digest.SHA224, digest.SHA256, digest.SHA384, digest.SHA512, digest.SHA3_256, digest.SHA3_384, digest.SHA3_512}
+	if algorithm, err := digest.Lookup(name); err == nil && !slices.Contains(verified, algorithm) {
+		p.warn("no kernel from 6.12 on verifies a signature with %s: use sha256, sha384 or sha512", algorithm)
+	}
 }
 
 // messageForm is what can be chosen of a PKCS#7 message beside its hash.
-type messageForm struct{ useKeyID, signedAttributes bool }
+type messageForm struct{ useKeyID, signedAttributes, include bool }
 
 // openSigner opens key and certificate and looks up the hash, in the order in
 // which sign-file reports what is wrong with them.
@@ -55,6 +66,7 @@ func (p *program) openSigner(ctx context.Context, pin keys.PINFunc, hash, key, c
 		private.Close()
 		return nil, nil, err
 	}
+	p.warnOfHash(hash)
 	return signer, func() error { p.warnOfFaults(private); return private.Close() }, nil
 }
 
@@ -70,11 +82,30 @@ func newSigner(key keys.Key, hash, certificateFile string, cert *certificate.Cer
 	if err != nil {
 		return nil, err
 	}
+	var chain []*certificate.Certificate
+	if form.include && keys.KindOf(certificateFile) == keys.File {
+		if chain, err = restOf(certificateFile); err != nil {
+			return nil, err
+		}
+	}
 	signer, err := signfile.NewSigner(signfile.Options{
-		Key: key, Certificate: cert, Digest: algorithm,
+		Key: key, Certificate: cert, Digest: algorithm, IncludeCertificate: form.include, Chain: chain,
 		UseKeyID: form.useKeyID, SignedAttributes: form.signedAttributes,
 	})
 	return signer, about(keys.Name(certificateFile), err)
+}
+
+// restOf returns the certificates that follow the first in a file.
+func restOf(path string) ([]*certificate.Certificate, error) {
+	file, err := bounded.ReadFile(path, certificate.MaxFileSize)
+	if err != nil {
+		return nil, err
+	}
+	all, err := certificate.All(file)
+	if err != nil {
+		return nil, about(path, err)
+	}
+	return all[1:], nil
 }
 
 // readCertificate reads a certificate from a file, as sign-file does, or from a
@@ -153,6 +184,7 @@ func (p *program) presigned(c *cli.Context) (*signfile.Signer, mistakeFunc, erro
 	if err != nil {
 		return nil, nil, err
 	}
+	p.warnOfHash(c.String("hash"))
 	return signer, func(err error, content io.Reader) error {
 		if !errors.Is(err, certificate.ErrSignature) {
 			return err

@@ -23,7 +23,7 @@ func jsonFlag() cli.Flag { return &cli.BoolFlag{Name: "json", Usage: "print one 
 
 func trustedFlag() cli.Flag {
 	return &cli.StringSliceFlag{Name: "trusted", Usage: "trust the certificates of `SOURCE`: a file (PEM, DER, PKCS#7 bundle,\n" +
-		"vmlinux or vmlinuz), a directory of such files, or \"running\", this machine's keys;\nmay be repeated"}
+		"vmlinux or vmlinuz), a directory of such files, or \"running\", this machine's keys;\nmay be repeated; default: running"}
 }
 
 // judgeFlags say whose verdict is asked for.
@@ -50,6 +50,7 @@ func (p *program) verifyCommand() *cli.Command {
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "usage", Value: "module", Usage: "what the signature is for: " + strings.Join(kernel.Usages(), ", ")},
 			&cli.StringFlag{Name: "signature", Usage: "judge the one file that is named with the bare PKCS#7 message in `FILE`, as sign-file -d writes it"},
+			&cli.StringFlag{Name: "keyring", Usage: "verify with the kernel's `KEYRING` that a BPF program names: builtin, secondary or platform;\ndefault: secondary. Only for bpf"},
 			&cli.BoolFlag{Name: "enforce", Usage: "say what init_module returns with module.sig_enforce=1"},
 			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Value: runtime.GOMAXPROCS(0), Usage: "work on `N` modules at once"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print nothing of what is accepted"},
@@ -66,7 +67,11 @@ func (p *program) verify(c *cli.Context) error {
 	if c.Int("jobs") < 1 {
 		return usagef("--jobs %d: want at least 1", c.Int("jobs"))
 	}
-	judge, err := p.newJudge(c, usage)
+	only, err := bpfKeyring(c, usage)
+	if err != nil {
+		return err
+	}
+	judge, err := p.newJudge(c, usage, only)
 	if err != nil {
 		return err
 	}
@@ -171,8 +176,28 @@ func judgeModule(judge *kernel.Judge, module *signfile.Module) (*kernel.Verdict,
 	return judge.CompressedModule(file, file.Size(), module, module.Size())
 }
 
+// bpfKeyring is what --keyring names: a BPF program chooses, and nobody else does.
+func bpfKeyring(c *cli.Context, usage kernel.Usage) (kernel.Keyring, error) {
+	name := c.String("keyring")
+	if name != "" && usage != kernel.BPF {
+		return "", usagef("--keyring %s: only --usage bpf chooses its keyring", name)
+	}
+	switch name {
+	case "builtin":
+		return kernel.Builtin, nil
+	case "", "secondary":
+		if usage == kernel.BPF {
+			return kernel.Secondary, nil
+		}
+		return "", nil
+	case "platform":
+		return kernel.Platform, nil
+	}
+	return "", usagef("--keyring %s: want builtin, secondary or platform", name)
+}
+
 // newJudge is the kernel that the flags describe.
-func (p *program) newJudge(c *cli.Context, usage kernel.Usage) (*kernel.Judge, error) {
+func (p *program) newJudge(c *cli.Context, usage kernel.Usage, only kernel.Keyring) (*kernel.Judge, error) {
 	if c.Args().Len() == 0 {
 		return nil, usagef("nothing to verify: want %s", c.Command.ArgsUsage)
 	}
@@ -184,7 +209,7 @@ func (p *program) newJudge(c *cli.Context, usage kernel.Usage) (*kernel.Judge, e
 	if err != nil {
 		return nil, err
 	}
-	judge := kernel.NewJudge(rules, ring, usage)
+	judge := kernel.NewJudgeOf(rules, ring, usage, only)
 	for _, err := range judge.Unusable() {
 		if kernel.RefusalOf(err) == nil {
 			p.warn("whether kernel %s would take this certificate into a keyring is not decided: %v", rules.Name, err)
@@ -230,7 +255,8 @@ func (p *program) kernel(c *cli.Context) (rules *kernel.Kernel, err error) {
 func (p *program) trustedRing(c *cli.Context) (*kernel.Ring, error) {
 	sources := c.StringSlice("trusted")
 	if len(sources) == 0 {
-		return nil, usagef("no --trusted certificate")
+		p.say("trusting this machine's keys (--trusted running); --trusted SOURCE names others")
+		sources = []string{trust.Running}
 	}
 	for _, source := range sources {
 		if err := wantFile("--trusted", source, "takes files and directories"); err != nil {

@@ -32,8 +32,9 @@ func Load(ring *kernel.Ring, sources ...string) (notes []string, err error) {
 
 // loader is Load on its way.
 type loader struct {
-	ring  *kernel.Ring
-	notes []string
+	ring    *kernel.Ring
+	keyring kernel.Keyring // where what is found now goes
+	notes   []string
 }
 
 func (l *loader) load(source string) error {
@@ -42,7 +43,7 @@ func (l *loader) load(source string) error {
 		if err != nil {
 			return err
 		}
-		return l.loadRunning(machine{root: "/", release: release})
+		return l.loadRunning(machine{root: "/", release: release, read: readKeyring})
 	}
 	info, err := os.Stat(source)
 	if err != nil {
@@ -96,7 +97,7 @@ func (l *loader) addFile(data []byte) error {
 		return ErrMessage
 	}
 	all, err := certificate.All(data)
-	l.ring.Add(all...)
+	l.ring.AddTo(l.keyring, all...)
 	return err
 }
 
@@ -106,7 +107,7 @@ var ErrMessage = errors.New("a PKCS#7 signature, which is no source of trust (na
 
 func (l *loader) addImage(image []byte) error {
 	all, err := imageCertificates(image)
-	l.ring.Add(all...)
+	l.ring.AddTo(l.keyring, all...)
 	return err
 }
 

@@ -2,12 +2,14 @@ package trust
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"sign-file/certificate"
 	"sign-file/kernel"
 )
 
@@ -91,6 +93,9 @@ func TestRunning(t *testing.T) {
 			}
 		})
 	}
+	t.Run("keyrings", func(t *testing.T) {
+		testKeyrings(t, with(map[string][]byte{mok: entry(guidX509, read("p384.x509")), secureBoot: {7, 0, 0, 0, 1}, "boot/vmlinuz-6.12.1-test": read("p256.x509")}))
+	})
 	t.Run("nothing", func(t *testing.T) {
 		if err := (&loader{ring: new(kernel.Ring)}).loadRunning(system(t, nil)); err == nil {
 			t.Error("no error")
@@ -102,4 +107,95 @@ func TestRunning(t *testing.T) {
 			t.Error("no error")
 		}
 	})
+}
+
+// testKeyrings puts a key that is enrolled where kernels put it: from source
+// (get_handler_for_mok, add_to_machine_keyring), and where the kernel says that it is.
+func testKeyrings(t *testing.T, files map[string][]byte) {
+	const (
+		debian   = "Linux version 6.12 (debian-kernel@lists.debian.org)"
+		config   = "# Linux/x86 6.12.1 Kernel Configuration\nCONFIG_CC_VERSION_TEXT=\"gcc (Debian 14)\"\nCONFIG_MODULE_SIG=y\nCONFIG_SECONDARY_TRUSTED_KEYRING=y\n"
+		machine_ = "CONFIG_INTEGRITY_MACHINE_KEYRING=y\n"
+		platform = "CONFIG_INTEGRITY_PLATFORM_KEYRING=y\n"
+		ca       = "CONFIG_INTEGRITY_CA_MACHINE_KEYRING=y\n"
+		trusted  = "sys/firmware/efi/mok-variables/MokListTrustedRT"
+	)
+	plain := strings.Replace(config, "Debian", "GNU", 1)
+	for name, c := range map[string]struct {
+		config, shim string
+		want         kernel.Keyring // of the enrolled key; "-" where it is in none
+		noted        string
+	}{
+		"Debian":                 {config + machine_ + platform, "", kernel.Machine, ""},
+		"mainline, shim trusts":  {plain + machine_ + platform, trusted, kernel.Machine, ""},
+		"mainline, shim doesn't": {plain + machine_ + platform, "", kernel.Platform, "--trust-mok"},
+		"no .machine":            {plain + platform, trusted, kernel.Platform, "has no .machine"},
+		"an authority's alone":   {plain + machine_ + platform + ca, trusted, kernel.Platform, "keygen --ca"},
+		"no .platform":           {plain + machine_ + ca, trusted, "-", "keygen --ca"},
+	} {
+		all := map[string][]byte{"proc/config.gz": []byte(c.config), "proc/version": []byte(debian)}
+		if c.shim != "" {
+			all[c.shim] = []byte{1}
+		}
+		for name, content := range files {
+			all[name] = content
+		}
+		var ring kernel.Ring
+		l := &loader{ring: &ring}
+		if err := l.loadRunning(system(t, all)); err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		got := kernel.Keyring("-")
+		for _, keyring := range []kernel.Keyring{kernel.Builtin, kernel.Machine, kernel.Platform} {
+			for _, cert := range ring.In(keyring) {
+				if strings.Contains(certificate.FormatName(cert.Subject), "p384") {
+					got = keyring
+				}
+			}
+		}
+		if got != c.want || !strings.Contains(strings.Join(l.notes, "\n"), c.noted) {
+			t.Errorf("%s: in %s, want %s; notes %q, want %q", name, got, c.want, l.notes, c.noted)
+		}
+	}
+}
+
+// TestKernelsWord: what the kernel tells of its keyrings counts, and what it has not taken
+// is not trusted.
+func TestKernelsWord(t *testing.T) {
+	read := func(name string) []byte {
+		b, err := os.ReadFile(filepath.Join("../../testdata/keys", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	id := func(name string) string {
+		c, err := certificate.First(read(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return hex.EncodeToString(c.SubjectKeyID)
+	}
+	m := system(t, map[string][]byte{
+		"sys/firmware/efi/efivars/db" + guidSecurity: append(entry(guidX509, read("rsa2048.x509")), entry(guidX509, read("p384.x509"))[4:]...),
+		"proc/keys": []byte("0000000a I------     1 perm 1f030000     0     0 keyring   .machine: 1\n" +
+			"0000000b I------     1 perm 1f030000     0     0 keyring   .platform: empty\n" +
+			"0000000c I------     1 perm 1f030000     0     0 asymmetri one: " + id("rsa2048.x509") + ": X509.rsa bb419ea1 []\n"),
+	})
+	m.read = func(keyring int32) ([]int32, error) { return map[int32][]int32{10: {12}}[keyring], nil }
+	var ring kernel.Ring
+	l := &loader{ring: &ring}
+	if err := l.loadRunning(m); err != nil {
+		t.Fatal(err)
+	}
+	notes := strings.Join(l.notes, "\n")
+	if len(ring.In(kernel.Machine)) != 1 || ring.Size() != 1 || !strings.Contains(notes, "is in .machine") || !strings.Contains(notes, "has not taken it") {
+		t.Errorf("%d in .machine, %d in all; notes %s", len(ring.In(kernel.Machine)), ring.Size(), notes)
+	}
+	m.read = func(int32) ([]int32, error) { return nil, os.ErrPermission } // not root
+	ring = kernel.Ring{}
+	if err := (&loader{ring: &ring}).loadRunning(m); err != nil || len(ring.In(kernel.Platform)) != 2 {
+		t.Errorf("%v, %d in .platform", err, len(ring.In(kernel.Platform)))
+	}
 }

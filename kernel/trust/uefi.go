@@ -60,17 +60,19 @@ func (l *loader) addSignatureLists(b []byte) error {
 		}
 		c, err := certificate.Parse(data)
 		if err == nil {
-			l.ring.Add(c)
+			l.ring.AddTo(l.keyring, c)
 		}
 		return err
 	})
 }
 
 // blacklistSignatureLists does what the kernel does with a dbx. A certificate in it
-// goes to a list of its own, which Debian's kernels leave out.
+// goes to a list of its own, if the kernel has one.
 func (l *loader) blacklistSignatureLists(b []byte) error {
 	return signatureLists(b, func(kind, data []byte) error {
 		switch {
+		case bytes.Equal(kind, guidX509):
+			l.ring.Revoke(data)
 		case bytes.Equal(kind, guidSHA256):
 			return l.ring.Blacklist("bin:" + hex.EncodeToString(data))
 		case bytes.Equal(kind, guidX509SHA256) && len(data) >= 32: // a time of revocation follows

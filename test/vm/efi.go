@@ -45,7 +45,7 @@ func firmware(t testing.TB, dir string, db [][]byte) []string {
 		testenv.Missing(t, template+" (package ovmf)")
 	}
 	if len(db) > 0 {
-		if err := addVariable(store, imageSecurity, "db", signatureLists(db)); err != nil {
+		if err := addVariable(store, imageSecurity, "db", SignatureLists(db)); err != nil {
 			t.Fatalf("%s: %v", template, err)
 		}
 	}
@@ -59,9 +59,9 @@ func firmware(t testing.TB, dir string, db [][]byte) []string {
 	}
 }
 
-// signatureLists puts each certificate into an EFI_SIGNATURE_LIST (UEFI 2.10,
+// SignatureLists puts each certificate into an EFI_SIGNATURE_LIST (UEFI 2.10,
 // 32.4.1): lists hold signatures of one size only.
-func signatureLists(certificates [][]byte) []byte {
+func SignatureLists(certificates [][]byte) []byte {
 	var out []byte
 	for _, c := range certificates {
 		size := uint32(16 + len(c)) // owner, certificate
