@@ -49,6 +49,11 @@ func (p *certificateParser) noteKey(e ber.Element) error {
 		if key.curve == oidSM2 {
 			key.kind = kindSM2
 		} else if !slices.Contains(p.kernel.curves, key.curve) {
+			if key.curve == oidP521 {
+				if err := p.kernel.differ("P-521"); err != nil {
+					return err
+				}
+			}
 			return refuse(syscall.ENOPKG, where, "kernel %s does not know the curve %s", p.kernel.Name, formatOID(key.curve))
 		}
 	}
@@ -227,6 +232,9 @@ func (k *Kernel) verifyECDSA(key *publicKey, s *signature) error {
 	const where = "ecdsa_verify"
 	if s.hash.algorithm == nil || s.hash.algorithm.ECDSA() == nil {
 		return refuse(syscall.EINVAL, "software_key_determine_akcipher", "the kernel does not verify %s with ECDSA", s.hash.name)
+	}
+	if !k.finds(k.hasECDSA) && k.between {
+		return k.differ("ECDSA, as Debian builds them (--config tells)")
 	}
 	if !k.finds(k.hasECDSA) || k.FIPS && key.curve == oidP192 {
 		return refuse(syscall.ENOENT, verifyFunction, "kernel %s is built without ECDSA for this curve", k.Name)

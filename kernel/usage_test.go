@@ -1,6 +1,8 @@
 package kernel_test
 
 import (
+	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -131,4 +133,29 @@ func configured(t *testing.T, options string) *kernel.Kernel {
 		t.Fatal(err)
 	}
 	return rules
+}
+
+// TestBetween: what 6.1 and 6.12 answer differently is not decided for those between them;
+// what both answer alike is.
+func TestBetween(t *testing.T) {
+	for file, decided := range map[string]bool{"rsa2048-sha256": true, "rsa2048-sha512": true, "rsa2048-md5": false, "rsa2048-sha1": false, "rsa2048-sha3-256": false, "p521-sha512": false, "p384-sha384": false} {
+		name, _, _ := strings.Cut(file, "-")
+		for _, release := range []string{"6.1", "6.8", "6.12"} {
+			j := judge(t, release, kernel.MapValue, key(t, name+".pem"))
+			_, err := j.Message(golden(t, file+".p7s"), content(t))
+			if got := err == nil; got != (decided || release != "6.8") {
+				t.Errorf("%s, %s: %v", release, file, err)
+			}
+		}
+	}
+}
+
+// content is what the golden messages are about.
+func content(t *testing.T) *io.SectionReader {
+	t.Helper()
+	b, err := os.ReadFile("../testdata/hello.ko")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return io.NewSectionReader(bytes.NewReader(b), 0, int64(len(b)))
 }

@@ -118,6 +118,16 @@ func (s *signerInfo) digest(k *Kernel, content *contents) error {
 		s.unhashed, s.write = true, content.write // pkcs7_check_authattrs
 		return nil
 	}
+	switch s.hash.name {
+	case "md4", "md5":
+		if err := k.differ("MD4 and MD5"); err != nil {
+			return err
+		}
+	case "sha1":
+		if err := k.differ("SHA-1 (6.7 and 6.8 lacked it until 6.7.12 and 6.8.3)"); err != nil {
+			return err
+		}
+	}
 	if !k.has(s.hash) {
 		return refuse(syscall.ENOPKG, where, "kernel %s does not have %s loaded", k.Name, s.hash.name)
 	}
