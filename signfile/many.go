@@ -68,6 +68,9 @@ type Many struct {
 	// Examine is asked about each module before it is signed, or skipped, by several
 	// goroutines at once. Its error is that of the module.
 	Examine func(m *Module, skipped bool) (note string, err error)
+	// Message returns the finished PKCS#7 message of a module, DER, which is checked with
+	// the certificate and attached; the key signs nothing then.
+	Message func(Item) ([]byte, error)
 	Detach  bool // write only <module>.p7s, next to where the module would go
 	// OutputDir is where the signed modules go, each to its path below the directory
 	// that it was found in; empty means in place. Directories that are missing are made.
@@ -366,25 +369,12 @@ func (s manyRun) one(ctx context.Context, item Item) finished {
 			module.Close()
 		}
 	}()
-	if module.Size() > maxLoaded {
-		f.Err = module.named(errTooLarge)
-		return f
-	}
-	_, err = module.Find()
-	signed := err == nil
-	if errors.Is(err, modsig.ErrUnsigned) && s.how.Existing != ReplaceSigned {
-		err = cmp.Or(module.Damaged(), err) // signed again, it would have two signatures
-	}
-	switch {
-	case !signed && !errors.Is(err, modsig.ErrUnsigned):
-		f.Err = err // neither signed nor unsigned: its trailer is broken
-	case signed && s.how.Existing == SkipSigned:
-		f.Skipped = true
-	case signed && s.how.Existing != ReplaceSigned:
-		f.Err = module.named(ErrSigned)
-	}
+	_, f.Skipped, f.Err = s.how.Covers(module)
 	if f.Err == nil && s.how.Examine != nil {
 		f.Note, f.Err = s.how.Examine(module, f.Skipped)
+	}
+	if f.Err == nil && !f.Skipped && s.how.Message != nil {
+		s.Signer, f.Err = s.withMessage(item)
 	}
 	if f.Err == nil && !f.Skipped {
 		f.pending, f.Err = s.prepareOne(ctx, module, item)
@@ -398,6 +388,18 @@ func (s manyRun) one(ctx context.Context, item Item) finished {
 	}
 	return f
 }
+
+// withMessage is the Signer with the message of one module.
+func (s manyRun) withMessage(item Item) (*Signer, error) {
+	message, err := s.how.Message(item)
+	if err != nil {
+		return nil, err
+	}
+	return s.Signer.finished(message)
+}
+
+// isUnsigned reports whether an error of Module.Find says no more than that.
+func isUnsigned(err error) bool { return errors.Is(err, modsig.ErrUnsigned) }
 
 // prepareOne writes the one file that is asked for, next to its place.
 func (s manyRun) prepareOne(ctx context.Context, m *Module, item Item) (*pending, error) {

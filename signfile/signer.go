@@ -81,6 +81,7 @@ type Signer struct {
 	options Options
 	public  crypto.PublicKey
 	info    cms.SignerInfo // without what differs from file to file
+	ready   *ready         // a message that is made already, and is only checked
 }
 
 // ErrMessageTooLong says that the PKCS#7 message, for which a certificate's names are to
@@ -211,11 +212,19 @@ func (s *Signer) Message(ctx context.Context, sum []byte) ([]byte, error) {
 	if size := s.newHash().Size(); len(sum) != size {
 		return nil, fmt.Errorf("a sum of %d bytes, and not of %d", len(sum), size)
 	}
+	if s.ready != nil {
+		return s.ready.message, s.ready.check(s.options.Certificate, s.options.Digest, sum)
+	}
 	info, sum := s.cover(sum)
 	var err error
 	if info.Signature, err = s.checkedSignature(ctx, sum); err != nil {
 		return nil, err
 	}
+	return s.assemble(info)
+}
+
+// assemble makes the message of one signer.
+func (s *Signer) assemble(info cms.SignerInfo) ([]byte, error) {
 	signed := cms.New(info)
 	if s.options.IncludeCertificate {
 		embedded := [][]byte{s.options.Certificate.Raw}
@@ -247,6 +256,25 @@ func (s *Signer) cover(sum []byte) (cms.SignerInfo, []byte) {
 // contextSigner is keys.ContextSigner.
 type contextSigner interface {
 	SignContext(ctx context.Context, rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error)
+}
+
+// longestSignature is a value as long as any of a key, and whether all are that long.
+func longestSignature(public crypto.PublicKey) (value []byte, exact bool) {
+	switch key := public.(type) {
+	case *rsa.PublicKey:
+		return make([]byte, key.Size()), true
+	case *mldsa.PublicKey:
+		return make([]byte, key.Parameters().SignatureSize()), true
+	case *ecdsa.PublicKey:
+		// r and s with all bits set, which as INTEGERs have a zero byte before them.
+		size := (key.Curve.Params().N.BitLen() + 7) / 8
+		most := bytes.Repeat([]byte{0xff}, 2*size)
+		if key.Curve.Params().N.BitLen()%8 != 0 {
+			most[0], most[size] = 1, 1
+		}
+		value, _ = scheme.EncodeECDSA(most)
+	}
+	return value, false
 }
 
 // knowsHashes is implemented by keys of package keys, which know every hash and are not

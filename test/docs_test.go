@@ -17,7 +17,7 @@ func TestDocumentedFlags(t *testing.T) {
 	}
 	flag := regexp.MustCompile(`(?m)^   (--?[a-z0-9-]+)(?: [A-Za-z]+)?(?:, (--?[a-z]+))?`)
 	for _, command := range []string{
-		"sign", "verify", "inspect", "strip", "extract", "digest", "attach", "keygen",
+		"sign", "verify", "inspect", "strip", "extract", "digest", "attach", "keygen", "explain", "size",
 		"map sign", "map wrap", "map attach", "map verify", "map inspect", "map size", "map extract",
 		"map gate create", "map gate load", "map gate list", "map gate show", "map gate remove",
 	} {

@@ -31,6 +31,7 @@ func commands() []command {
 		{"extract", (*program).extractCommand},
 		{"digest", (*program).digestCommand},
 		{"attach", (*program).attachCommand},
+		{"size", (*program).sizeCommand},
 		{"keygen", (*program).keygenCommand},
 	}
 }

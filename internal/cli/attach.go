@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"io"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -14,11 +15,38 @@ import (
 func (p *program) attachCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "attach",
-		Usage:     "sign a module with a signature value that was made elsewhere",
-		ArgsUsage: "<module> [<dest>]",
-		Flags:     attachFlags(),
-		Action:    p.attach,
+		Usage:     "sign modules with signatures that were made elsewhere",
+		ArgsUsage: "<module> [<dest>] | --signatures FILE [<path>...] | --from-p7s <path>...",
+		Description: "One module takes --signature, --cert and --hash. --signatures takes the lines of\n" +
+			"digest --format json, each with a signature in base64, and --from-p7s the messages\n" +
+			"that sign -d has written beside the modules.",
+		Flags: slices.Concat(attachFlags(), []cli.Flag{
+			&cli.BoolFlag{Name: "detached", Usage: "write only the message: to <dest>, by default <module>.p7s"},
+			&cli.StringFlag{Name: "signatures", Usage: "`FILE` with a line for each module (- is standard input)"},
+			&cli.StringFlag{Name: "root", Usage: "the paths of --signatures are below `DIR`"},
+			&cli.BoolFlag{Name: "from-p7s", Usage: "attach <module>.p7s to each module"},
+			&cli.StringFlag{Name: "p7s-dir", Usage: "the messages are below `DIR`, as the modules are below their paths"},
+			jsonFlag(),
+		}, manyFlags(), writeFlags()),
+		Action: func(c *cli.Context) error { return p.attachHow(c)(c) },
 	}
+}
+
+// attachHow is the way that the flags ask for.
+func (p *program) attachHow(c *cli.Context) cli.ActionFunc {
+	switch {
+	case c.IsSet("signatures") && !c.IsSet("signature") && !c.Bool("from-p7s") && !c.Bool("detached"):
+		return p.attachTree
+	case c.Bool("from-p7s") && !c.IsSet("signature") && !c.IsSet("signatures") && !c.Bool("detached"):
+		return p.attachMessages
+	case c.IsSet("signatures") || c.Bool("from-p7s"):
+		return func(*cli.Context) error {
+			return usagef("--signature, --signatures, --from-p7s and --detached exclude each other")
+		}
+	case c.Bool("detached"):
+		return p.detachedMessage
+	}
+	return p.attach
 }
 
 func (p *program) attach(c *cli.Context) error {

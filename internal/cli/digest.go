@@ -3,7 +3,9 @@ package cli
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"io"
+	"os"
 
 	"filippo.io/mldsa"
 	"github.com/urfave/cli/v2"
@@ -16,15 +18,17 @@ func (p *program) digestCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "digest",
 		Usage:     "write what a remote signer must sign",
-		ArgsUsage: "<hash algo> <file>",
+		ArgsUsage: "<hash algo> <path>...",
 		Description: "raw is the digest, for ECDSA and for services that build the RSA block themselves;\n" +
 			"digestinfo is what an RSA PKCS#1 v1.5 signature covers, for those that do not.\n" +
-			"For an ML-DSA key name its certificate: raw is mu then, which depends on the key.",
-		Flags: []cli.Flag{
+			"For an ML-DSA key name its certificate: raw is mu then, which depends on the key.\n" +
+			"With json, one line for each file, there may be many paths, and directories that\n" +
+			"are searched for modules; attach --signatures takes the lines with a signature each.",
+		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "format", Value: formatRaw, Usage: "`raw`, digestinfo, hex or json"},
 			&cli.StringFlag{Name: "cert", Usage: "`FILE` with the certificate of the key that is to sign"},
 			signedAttributesFlag(),
-		},
+		}, manyFlags()...),
 		Action: p.digest,
 	}
 }
@@ -32,6 +36,7 @@ func (p *program) digestCommand() *cli.Command {
 // digestReport is what digest --format json prints.
 type digestReport struct {
 	fileField
+	Size       int64  `json:"size"` // of what is signed, in bytes
 	Hash       string `json:"hash"`
 	Digest     string `json:"digest,omitempty"`     // hex
 	DigestInfo string `json:"digestinfo,omitempty"` // hex, DER
@@ -39,15 +44,29 @@ type digestReport struct {
 }
 
 func (p *program) digest(c *cli.Context) error {
-	args, err := operands(c, 2, 2)
-	if err != nil {
-		return err
+	args := c.Args().Slice()
+	if len(args) < 1 || len(args) == 1 && !c.IsSet("from") {
+		return usagef("%d operands, want %s", len(args), c.Command.ArgsUsage)
 	}
 	algorithm, err := digest.Lookup(args[0])
 	if err != nil {
 		return err
 	}
-	sum, isMu, err := p.toSign(c, algorithm, args[1])
+	s, err := p.newSums(c, algorithm)
+	if err != nil {
+		return err
+	}
+	paths, err := p.paths(c, args[1:])
+	if err != nil {
+		return err
+	}
+	if c.String("format") == "json" {
+		return p.digestAll(c, s, paths)
+	}
+	if len(paths) != 1 {
+		return usagef("%d files: only --format json has a line for each", len(paths))
+	}
+	sum, _, err := p.sumOf(c, s, paths[0])
 	if err != nil {
 		return err
 	}
@@ -56,14 +75,7 @@ func (p *program) digest(c *cli.Context) error {
 		return p.write(sum, false)
 	case how == formatHex:
 		return p.printf("%x\n", sum)
-	case how == "json" && isMu:
-		return p.writeJSON(digestReport{fileField: fileNamed(args[1]), Hash: algorithm.Name(), Mu: hex.EncodeToString(sum)})
-	case how == "json":
-		return p.writeJSON(digestReport{
-			fileField: fileNamed(args[1]), Hash: algorithm.Name(), Digest: hex.EncodeToString(sum),
-			DigestInfo: hex.EncodeToString(algorithm.DigestInfo(sum)),
-		})
-	case how == "digestinfo" && isMu:
+	case how == "digestinfo" && s.isMu:
 		return usagef("--format digestinfo: is for RSA keys, and the certificate's is ML-DSA")
 	case how == "digestinfo":
 		return p.write(algorithm.DigestInfo(sum), false)
@@ -72,30 +84,137 @@ func (p *program) digest(c *cli.Context) error {
 	}
 }
 
-// toSign reads a file, or standard input for "-", and returns what the key is to
-// sign: the digest, or mu if the certificate has an ML-DSA key.
-func (p *program) toSign(c *cli.Context, algorithm *digest.Algorithm, path string) (sum []byte, isMu bool, err error) {
-	cert := c.String("cert")
-	if cert == "" {
+// sums is what a key is to sign of files: the digest, or mu if the certificate has an
+// ML-DSA key.
+type sums struct {
+	algorithm *digest.Algorithm
+	isMu      bool
+	of        func(io.Reader) ([]byte, error)
+}
+
+func (p *program) newSums(c *cli.Context, algorithm *digest.Algorithm) (sums, error) {
+	s := sums{algorithm: algorithm, of: func(r io.Reader) ([]byte, error) {
+		h := algorithm.New()
+		_, err := io.Copy(h, r)
+		return h.Sum(nil), err
+	}}
+	if c.String("cert") == "" {
 		if c.Bool("signed-attributes") {
-			return nil, false, usagef("--signed-attributes wants --cert")
+			return s, usagef("--signed-attributes wants --cert")
 		}
-		sum, err = p.readModule(readOnly(c.Context), path, func(r io.Reader) ([]byte, error) {
-			h := algorithm.New()
-			_, err := io.Copy(h, r)
-			return h.Sum(nil), err
-		})
-		return sum, false, err
+		return s, nil
 	}
 	signer, public, err := p.signerLater(c, nil, algorithm.Name())
 	if err != nil {
-		return nil, false, err
+		return s, err
 	}
+	_, s.isMu = public.(*mldsa.PublicKey)
+	s.of = func(r io.Reader) ([]byte, error) { return signer.Digest(readOnly(c.Context), r) }
+	return s, nil
+}
+
+func (s sums) report(path string, sum []byte, size int64) digestReport {
+	r := digestReport{fileField: fileNamed(path), Size: size, Hash: s.algorithm.Name()}
+	if s.isMu {
+		r.Mu = hex.EncodeToString(sum)
+		return r
+	}
+	r.Digest, r.DigestInfo = hex.EncodeToString(sum), hex.EncodeToString(s.algorithm.DigestInfo(sum))
+	return r
+}
+
+// sumOf is the sum of one file, all of it.
+func (p *program) sumOf(c *cli.Context, s sums, path string) (sum []byte, size int64, err error) {
 	sum, err = p.readModule(readOnly(c.Context), path, func(r io.Reader) ([]byte, error) {
-		return signer.Digest(c.Context, r)
+		counted := &counter{Reader: r}
+		sum, err := s.of(counted)
+		size = counted.n
+		return sum, err
 	})
-	_, isMu = public.(*mldsa.PublicKey)
-	return sum, isMu, err
+	return sum, size, err
+}
+
+// counter counts what is read.
+type counter struct {
+	io.Reader
+	n int64
+}
+
+func (c *counter) Read(b []byte) (int, error) {
+	n, err := c.Reader.Read(b)
+	c.n += int64(n)
+	return n, err
+}
+
+// digestAll prints a line for each module, in the order of the paths whatever --jobs is.
+func (p *program) digestAll(c *cli.Context, s sums, paths []string) error {
+	how, err := manyOptions(c)
+	if err != nil {
+		return err
+	}
+	run := signRun{program: p, how: how, quiet: true}
+	var tree signfile.Tree
+	defer tree.Close()
+	var items []signfile.Item
+	single := len(paths) == 1 && !isDir(paths[0])
+	if single {
+		items = []signfile.Item{{Path: paths[0]}}
+	} else if items = run.collect(&tree, paths); (run.empty || len(items) == 0 && run.failed == 0) && !c.Bool("allow-empty") {
+		return errEmpty
+	}
+	one := func(i int) (*digestReport, error) {
+		if single && !c.Bool("replace") && !c.Bool("unsigned-only") {
+			sum, size, err := p.sumOf(c, s, items[i].Path) // whatever the file is
+			report := s.report(items[i].Path, sum, size)
+			return &report, err
+		}
+		return s.module(readOnly(c.Context), items[i], how)
+	}
+	failed := run.failed > 0
+	err = inOrder(how.Jobs, len(items), one, func(i int, report *digestReport, err error) error {
+		switch {
+		case err != nil:
+			failed = true
+			text := errorText(about(items[i].Path, err))
+			if errors.Is(err, signfile.ErrSigned) {
+				text += " (--replace takes its content, --unsigned-only skips it)"
+			}
+			p.say("%s", text)
+			return nil
+		case report == nil:
+			return nil // skipped
+		}
+		return p.writeJSON(report)
+	})
+	if err == nil && failed {
+		err = exitError(exitFailure)
+	}
+	return err
+}
+
+// module is the line of one module; nil for one that is skipped.
+func (s sums) module(ctx context.Context, item signfile.Item, how signfile.Many) (*digestReport, error) {
+	module, err := item.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer module.Close()
+	size, skipped, err := how.Covers(module)
+	if err != nil || skipped {
+		return nil, err
+	}
+	size = min(size, module.Size())
+	sum, err := s.of(io.NewSectionReader(module, 0, size))
+	if err == nil {
+		err = module.Check()
+	}
+	report := s.report(item.Path, sum, size)
+	return &report, err
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 // readModule reads a module's content, or standard input for "-".

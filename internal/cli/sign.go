@@ -9,10 +9,12 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
 	"sign-file/kernel"
+	"sign-file/keys"
 	modsig "sign-file/module_signature"
 	"sign-file/signfile"
 )
@@ -24,23 +26,47 @@ func (p *program) signCommand() *cli.Command {
 		ArgsUsage: "<hash algo> <key> <x509> <path>...",
 		Description: "A path is a module, or a directory that is searched for *.ko, *.ko.xz, *.ko.zst and\n" +
 			"*.ko.gz. One bad module does not stop the others; the exit code is 1 then.",
-		Flags: append([]cli.Flag{
+		Flags: slices.Concat([]cli.Flag{
 			&cli.BoolFlag{Name: "d", Usage: "write only <module>.p7s"},
-			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Value: runtime.GOMAXPROCS(0), Usage: "work on `N` modules at once"},
-			&cli.StringFlag{Name: "output-dir", Usage: "write the signed modules below `DIR`, and leave the others"},
-			&cli.BoolFlag{Name: "unsigned-only", Usage: "skip modules that are signed already"},
-			&cli.BoolFlag{Name: "replace", Usage: "drop the signatures that modules have"},
-			&cli.StringSliceFlag{Name: "from", Usage: "take more paths from `FILE` (- is standard input), one a line; may be repeated"},
-			&cli.BoolFlag{Name: "0", Usage: "paths of --from end with a NUL byte"},
-			&cli.BoolFlag{Name: "allow-empty", Usage: "take a directory without modules, and an empty --from, for no failure"},
-			&cli.BoolFlag{Name: "fail-fast", Usage: "begin nothing new after the first failure"},
-			&cli.BoolFlag{Name: "sync", Usage: "make the new modules durable before they replace the old ones"},
-			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only errors"},
 			jsonFlag(),
-		}, messageFlags()...),
+		}, manyFlags(), writeFlags(), messageFlags()),
 		UseShortOptionHandling: true, // -dk, as in the classic face
 		Action:                 p.sign,
 	}
+}
+
+// manyFlags say which modules are worked on.
+func manyFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Value: runtime.GOMAXPROCS(0), Usage: "work on `N` modules at once"},
+		&cli.BoolFlag{Name: "unsigned-only", Usage: "skip modules that are signed already"},
+		&cli.BoolFlag{Name: "replace", Usage: "drop the signatures that modules have"},
+		&cli.StringSliceFlag{Name: "from", Usage: "take more paths from `FILE` (- is standard input), one a line; may be repeated"},
+		&cli.BoolFlag{Name: "0", Usage: "paths of --from end with a NUL byte"},
+		&cli.BoolFlag{Name: "allow-empty", Usage: "take a directory without modules, and an empty --from, for no failure"},
+	}
+}
+
+// writeFlags say how modules are written.
+func writeFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "output-dir", Usage: "write the signed modules below `DIR`, and leave the others"},
+		&cli.BoolFlag{Name: "fail-fast", Usage: "begin nothing new after the first failure"},
+		&cli.BoolFlag{Name: "sync", Usage: "make the new modules durable before they replace the old ones"},
+		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only errors"},
+	}
+}
+
+// paths are the operands, and what --from adds to them.
+func (p *program) paths(c *cli.Context, operands []string) ([]string, error) {
+	for _, from := range c.StringSlice("from") {
+		more, err := p.pathList(from, c.Bool("0"))
+		if err != nil {
+			return nil, err
+		}
+		operands = append(operands, more...)
+	}
+	return operands, nil
 }
 
 func (p *program) sign(c *cli.Context) error {
@@ -52,13 +78,9 @@ func (p *program) sign(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	modules := args[3:]
-	for _, from := range c.StringSlice("from") {
-		more, err := p.pathList(from, c.Bool("0"))
-		if err != nil {
-			return err
-		}
-		modules = append(modules, more...)
+	modules, err := p.paths(c, args[3:])
+	if err != nil {
+		return err
 	}
 	signer, closeKey, err := p.openSigner(c.Context, p.askPIN(), args[0], args[1], args[2], wantedMessage(c))
 	if err != nil {
@@ -66,28 +88,59 @@ func (p *program) sign(c *cli.Context) error {
 	}
 	defer closeKey()
 	run := signRun{program: p, how: how, key: args[1], certificate: args[2], json: c.Bool("json"), quiet: c.Bool("quiet")}
+	return run.signAll(c, modules, func(signfile.Item) *signfile.Signer { return signer })
+}
+
+// signAll signs what the paths lead to, each module with the Signer that is chosen for it;
+// nil is one that a failure was told of.
+func (r *signRun) signAll(c *cli.Context, modules []string, choose func(signfile.Item) *signfile.Signer) error {
 	var tree signfile.Tree
 	defer tree.Close()
-	items := run.collect(&tree, modules)
-	nothing := len(items) == 0 && run.failed == 0
-	if (run.empty || nothing) && !c.Bool("allow-empty") {
+	items := r.collect(&tree, modules)
+	nothing := len(items) == 0 && r.failed == 0
+	if (r.empty || nothing) && !c.Bool("allow-empty") {
 		return errEmpty
 	}
-	run.left, run.progress = len(items), p.newProgress(len(items), run.quiet || run.json)
-	if !how.FailFast || run.failed == 0 {
-		signer.SignMany(c.Context, items, how, func(result signfile.Result) {
-			run.left--
-			run.report(result)
+	var signers []*signfile.Signer
+	chosen := map[*signfile.Signer][]signfile.Item{}
+	for _, item := range items {
+		signer := choose(item)
+		if signer != nil && chosen[signer] == nil {
+			signers = append(signers, signer)
+		}
+		chosen[signer] = append(chosen[signer], item)
+	}
+	if r.leftOver != nil {
+		r.leftOver()
+	}
+	r.left = len(items) - len(chosen[nil]) // choose has told of those
+	r.progress = r.newProgress(r.left, r.quiet || r.json)
+	for _, signer := range signers {
+		if r.how.FailFast && r.failed > 0 || c.Context.Err() != nil {
+			break
+		}
+		signer.SignMany(c.Context, chosen[signer], r.how, func(result signfile.Result) {
+			r.left--
+			r.report(result)
 		})
 	}
-	return run.end(c.Context.Err() != nil)
+	return r.end(c.Context.Err() != nil)
 }
 
 func signOptions(c *cli.Context) (signfile.Many, error) {
-	how := signfile.Many{Jobs: c.Int("jobs"), Detach: c.Bool("d"), OutputDir: c.String("output-dir"), FailFast: c.Bool("fail-fast"), Sync: c.Bool("sync")}
+	how, err := manyOptions(c)
+	how.Detach, how.OutputDir, how.FailFast, how.Sync = c.Bool("d"), c.String("output-dir"), c.Bool("fail-fast"), c.Bool("sync")
+	if err == nil && c.IsSet("output-dir") && how.OutputDir == "" {
+		err = usagef("--output-dir is empty") // which does not mean in place
+	}
+	how.Examine = examine
+	return how, err
+}
+
+// manyOptions are those of manyFlags.
+func manyOptions(c *cli.Context) (signfile.Many, error) {
+	how := signfile.Many{Jobs: c.Int("jobs")}
 	switch {
-	case c.IsSet("output-dir") && c.String("output-dir") == "":
-		return how, usagef("--output-dir is empty") // which does not mean in place
 	case c.Bool("0") && !c.IsSet("from"):
 		return how, usagef("-0 says how the paths of --from end, and there is none")
 	case c.Bool("unsigned-only") && c.Bool("replace"):
@@ -97,7 +150,6 @@ func signOptions(c *cli.Context) (signfile.Many, error) {
 	case c.Bool("replace"):
 		how.Existing = signfile.ReplaceSigned
 	}
-	how.Examine = examine
 	if how.Jobs < 1 {
 		return how, usagef("--jobs %d: want at least 1", how.Jobs)
 	}
@@ -175,6 +227,7 @@ type signRun struct {
 	left                    int // modules not reported: begun or not, they are as they were
 	links                   int // modules that are links in a tree
 	empty                   bool
+	leftOver                func() // tells of what no module was chosen for
 	progress                *progress
 	sources                 map[place]origin // what each file is written from
 	printed                 error            // the first failure to print
@@ -277,6 +330,9 @@ func (r *signRun) report(result signfile.Result) {
 		report.Result, report.Error = "failed", errorText(about(result.Path, result.Err))
 		if errors.Is(result.Err, signfile.ErrSigned) {
 			report.Error += " (--replace signs it anew, --unsigned-only skips it)"
+		}
+		if errors.Is(result.Err, keys.ErrNotPresigned) {
+			report.Error += " (it was changed since its digest was taken, or the signature is of another one)"
 		}
 		if errors.As(result.Err, new(*modsig.DamagedError)) {
 			report.Error += " (get the file anew; sign-file verify tells how to mend it)"

@@ -319,37 +319,47 @@ func (r *verifyRun) collect(tree *signfile.Tree, paths []string) (err error) {
 	return err
 }
 
-// answer is one verdict, or why there is none.
-type answer struct {
-	verdict *kernel.Verdict
-	err     error
-}
-
-// judge has every path judged, several at once, whatever becomes of the others.
-func (r *verifyRun) judge(jobs int, one func(signfile.Item) (*kernel.Verdict, error)) error {
-	answers := make([]chan answer, len(r.items))
+// inOrder does n pieces of work, several at once, and tells of each in its order.
+func inOrder[T any](jobs, n int, work func(int) (T, error), tell func(int, T, error) error) error {
+	type answer struct {
+		value T
+		err   error
+	}
+	answers := make([]chan answer, n)
 	for i := range answers {
 		answers[i] = make(chan answer, 1)
 	}
 	todo := make(chan int)
-	for range min(jobs, len(r.items)) {
+	for range min(jobs, n) {
 		go func() {
 			for i := range todo {
-				verdict, err := guarded(func() (*kernel.Verdict, error) { return one(r.items[i]) })
-				answers[i] <- answer{verdict, err}
+				value, err := work(i)
+				answers[i] <- answer{value, err}
 			}
 		}()
 	}
 	go func() {
 		defer close(todo)
-		for i := range r.items {
+		for i := range n {
 			todo <- i
 		}
 	}()
-	for i, item := range r.items {
-		if err := r.report(item.Path, <-answers[i]); err != nil {
+	for i := range n {
+		a := <-answers[i]
+		if err := tell(i, a.value, a.err); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// judge has every path judged, several at once, whatever becomes of the others.
+func (r *verifyRun) judge(jobs int, one func(signfile.Item) (*kernel.Verdict, error)) error {
+	work := func(i int) (*kernel.Verdict, error) {
+		return guarded(func() (*kernel.Verdict, error) { return one(r.items[i]) })
+	}
+	if err := inOrder(jobs, len(r.items), work, r.report); err != nil {
+		return err
 	}
 	if r.exit != exitOK {
 		return exitError(r.exit)
@@ -357,16 +367,17 @@ func (r *verifyRun) judge(jobs int, one func(signfile.Item) (*kernel.Verdict, er
 	return nil
 }
 
-func (r *verifyRun) report(path string, a answer) error {
-	if a.err != nil {
-		return r.undecided(path, a.err)
+func (r *verifyRun) report(i int, verdict *kernel.Verdict, err error) error {
+	path := r.items[i].Path
+	if err != nil {
+		return r.undecided(path, err)
 	}
-	if !a.verdict.Accepted {
+	if !verdict.Accepted {
 		r.exit = exitFailure
 	} else if r.quiet {
 		return nil
 	}
-	report := reportVerdict(path, a.verdict, r.loads)
+	report := reportVerdict(path, verdict, r.loads)
 	if r.json {
 		return r.writeJSON(report)
 	}

@@ -46,6 +46,7 @@ var packages = map[string]string{
 	"time":               "time",
 	"umount":             "mount",
 	"unshare":            "util-linux",
+	"jq":                 "jq",
 	"xxd":                "xxd",
 	"xz":                 "xz-utils",
 	"zstd":               "zstd",

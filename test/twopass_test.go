@@ -1,0 +1,297 @@
+package test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"sign-file/test/testenv"
+)
+
+// twoPass is a tree that is signed by somebody who sees digests only.
+type twoPass struct {
+	*testing.T
+	dir  string
+	key  string // name of the test key
+	hash string
+}
+
+// newTwoPass makes a tree of real modules, some compressed, one signed already.
+func newTwoPass(t *testing.T, key, hash string) *twoPass {
+	t.Helper()
+	p := &twoPass{t, t.TempDir(), key, hash}
+	hello := string(readFile(t, "../testdata/hello.ko"))
+	for i, name := range []string{"tree/a.ko", "tree/sub/b.ko", "tree/sub/c.ko", "tree/d.ko", "tree/odd name.ko"} {
+		mkdir(t, filepath.Dir(p.path(name)))
+		writeFile(t, p.path(name), hello+strings.Repeat("x", i), 0o644)
+	}
+	mustRun(t, nil, "xz", "--check=crc32", p.path("tree/sub/c.ko"))
+	mustRun(t, nil, "zstd", "-q", "--rm", p.path("tree/d.ko"))
+	return p
+}
+
+func (p *twoPass) path(name string) string { return filepath.Join(p.dir, name) }
+
+func (p *twoPass) program(args ...string) (string, error) {
+	return run(p.T, nil, "env", append([]string{"-C", p.dir, program(p.T)}, args...)...)
+}
+
+func (p *twoPass) pair() (key, cert string) {
+	return absolute(p.T, keys+"/"+p.key+".key"), absolute(p.T, keys+"/"+p.key+".pem")
+}
+
+// digests is the first pass.
+func (p *twoPass) digests(flags ...string) []map[string]any {
+	p.Helper()
+	args := append([]string{"-C", p.dir, program(p.T), "digest", "--format", "json"}, flags...)
+	cmd := exec.Command("env", append(args, p.hash, "tree")...)
+	out, err := cmd.Output()
+	if err != nil {
+		p.Fatalf("digest: %v\n%s", err, out)
+	}
+	var lines []map[string]any
+	for scanner := bufio.NewScanner(bytes.NewReader(out)); scanner.Scan(); {
+		line := map[string]any{}
+		if err := json.Unmarshal(scanner.Bytes(), &line); err != nil {
+			p.Fatal(err)
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// sign is the signing side: OpenSSL with the digests.
+func (p *twoPass) sign(lines []map[string]any) {
+	p.Helper()
+	key, _ := p.pair()
+	for _, line := range lines {
+		sum, err := hex.DecodeString(line["digest"].(string))
+		if err != nil {
+			p.Fatal(err)
+		}
+		writeFile(p.T, p.path("sum"), string(sum), 0o600)
+		mustRun(p.T, nil, "openssl", "pkeyutl", "-sign", "-inkey", key, "-pkeyopt", "digest:"+p.hash, "-in", p.path("sum"), "-out", p.path("sig"))
+		line["signature"] = base64.StdEncoding.EncodeToString(readFile(p.T, p.path("sig")))
+	}
+}
+
+// attach is the second pass.
+func (p *twoPass) attach(lines []map[string]any, flags ...string) (string, error) {
+	p.Helper()
+	var text bytes.Buffer
+	for _, line := range lines {
+		if err := json.NewEncoder(&text).Encode(line); err != nil {
+			p.Fatal(err)
+		}
+	}
+	writeFile(p.T, p.path("signatures"), text.String(), 0o600)
+	_, cert := p.pair()
+	return p.program(append([]string{"attach", "--signatures", "signatures", "--cert", cert}, flags...)...)
+}
+
+func (p *twoPass) content() map[string]string {
+	p.Helper()
+	all := map[string]string{}
+	err := filepath.WalkDir(p.path("tree"), func(path string, entry os.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			all[path] = string(readFile(p.T, path))
+		}
+		return err
+	})
+	if err != nil {
+		p.Fatal(err)
+	}
+	return all
+}
+
+// TestTwoPasses: what comes of two passes is what direct signing makes, and for RSA the
+// same bytes. Messages of a first machine, attached on a second, too.
+func TestTwoPasses(t *testing.T) {
+	for key, hash := range map[string]string{"rsa2048": "sha256", "p384": "sha384"} {
+		p := newTwoPass(t, key, hash)
+		unsigned := p.content()
+		lines := p.digests()
+		if one := p.digests("--jobs", "1"); fmt.Sprint(one) != fmt.Sprint(lines) || len(lines) != 5 {
+			t.Errorf("the order or number of %d lines depends on --jobs", len(lines))
+		}
+		for _, line := range lines {
+			if !strings.HasPrefix(line["file"].(string), "tree/") || line["hash"] != hash || line["size"].(float64) < 5248 {
+				t.Errorf("a line %v", line)
+			}
+		}
+		p.sign(lines)
+		slices.Reverse(lines) // the signing side answers in any order
+		if out, err := p.attach(lines, "tree"); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		two := p.content()
+		reset := func() {
+			for path, content := range unsigned {
+				writeFile(t, path, content, 0o644)
+			}
+		}
+		_, cert := p.pair()
+		if out, status := verify(t, "--trusted="+cert, p.path("tree")); status != 0 {
+			t.Errorf("%s: exit %d\n%s", key, status, out)
+		}
+		reset()
+		private, _ := p.pair()
+		mustRun(t, nil, program(t), "sign", hash, private, cert, p.path("tree"))
+		direct := p.content()
+		if key == "rsa2048" && fmt.Sprint(two) != fmt.Sprint(direct) {
+			t.Error("two passes and one make different trees")
+		}
+		reset()
+		mustRun(t, nil, program(t), "sign", "-d", "--output-dir", p.path("messages"), hash, private, cert, p.path("tree"))
+		if out, err := p.program("attach", "--from-p7s", "--p7s-dir", "messages", "--cert", cert, "tree"); err != nil {
+			t.Errorf("--from-p7s: %v\n%s", err, out)
+		}
+		if third := p.content(); key == "rsa2048" && fmt.Sprint(third) != fmt.Sprint(direct) {
+			t.Error("messages and direct signing make different trees")
+		}
+		if out, status := verify(t, "--trusted="+cert, p.path("tree")); status != 0 {
+			t.Errorf("%s, --from-p7s: exit %d\n%s", key, status, out)
+		}
+	}
+}
+
+// TestTwoPassesRecipe runs the lines of the page as they stand there.
+func TestTwoPassesRecipe(t *testing.T) {
+	for _, tool := range []string{"jq", "xxd", "bash"} {
+		testenv.Tool(t, tool)
+	}
+	p := newTwoPass(t, "rsa2048", "sha256")
+	_, section, _ := strings.Cut(string(readFile(t, "../docs/remote-signing.md")), "## Whole trees in two passes")
+	section, _, _ = strings.Cut(section, "\nThe tree is")
+	var lines []string
+	for line := range strings.Lines(section) {
+		if code, ok := strings.CutPrefix(line, "    "); ok {
+			lines = append(lines, code)
+		}
+	}
+	key, cert := p.pair()
+	script := strings.NewReplacer("sign-file ", program(t)+" ", "key.pem", key, "cert.pem", cert, "verify ", "verify --kernel 6.12 ").Replace(strings.Join(lines, ""))
+	out := mustRun(t, nil, "env", "-C", p.dir, "bash", "-e", "-o", "pipefail", "-c", script)
+	if strings.Count(out, ": verified: ") != 5 {
+		t.Errorf("%s\n%s", script, out)
+	}
+}
+
+// TestTwoPassesRefuse: whatever the signing side answers, a module is signed rightly or not
+// at all, and each failure names its module.
+func TestTwoPassesRefuse(t *testing.T) {
+	for what, c := range map[string]struct {
+		spoil func(p *twoPass, lines []map[string]any) []map[string]any
+		says  string
+	}{
+		"changed since": {func(p *twoPass, lines []map[string]any) []map[string]any {
+			writeFile(p.T, p.path("tree/a.ko"), string(readFile(p.T, "../testdata/hello.ko"))+"changed", 0o644)
+			return lines
+		}, "changed since its digest was taken"},
+		"another's signature": {func(_ *twoPass, lines []map[string]any) []map[string]any {
+			lines[0]["signature"] = lines[1]["signature"]
+			return lines
+		}, "does not verify"},
+		"a line missing": {func(_ *twoPass, lines []map[string]any) []map[string]any { return lines[1:] }, "no line has its signature"},
+		"a line too many": {func(_ *twoPass, lines []map[string]any) []map[string]any {
+			lines[0]["file"] = "tree/gone.ko"
+			return lines
+		}, "not among the modules"},
+		"two lines": {func(_ *twoPass, lines []map[string]any) []map[string]any { return append(lines, lines[0]) }, "has two lines"},
+		"no signature": {func(_ *twoPass, lines []map[string]any) []map[string]any {
+			delete(lines[0], "signature")
+			return lines
+		}, "has no signature"},
+		"hexadecimal": {func(_ *twoPass, lines []map[string]any) []map[string]any {
+			raw, _ := base64.StdEncoding.DecodeString(lines[0]["signature"].(string))
+			lines[0]["signature"] = base64.StdEncoding.EncodeToString([]byte(hex.EncodeToString(raw)))
+			return lines
+		}, "hexadecimal text"},
+		"another hash": {func(_ *twoPass, lines []map[string]any) []map[string]any {
+			lines[0]["hash"] = "sha512"
+			return lines
+		}, "tree/a.ko"},
+	} {
+		p := newTwoPass(t, "rsa2048", "sha256")
+		lines := p.digests()
+		p.sign(lines)
+		lines = c.spoil(p, lines)
+		before := readFile(t, p.path("tree/a.ko"))
+		out, err := p.attach(lines, "tree")
+		if err == nil || !strings.Contains(out, c.says) || !strings.Contains(out, "tree/a.ko: ") && what != "a line too many" {
+			t.Errorf("%s: %v\n%s", what, err, out)
+		}
+		if !bytes.Equal(readFile(t, p.path("tree/a.ko")), before) {
+			t.Errorf("%s: the module was changed", what)
+		}
+		if !bytes.HasSuffix(readFile(t, p.path("tree/sub/b.ko")), []byte("~Module signature appended~\n")) {
+			t.Errorf("%s: another module was not signed", what)
+		}
+	}
+}
+
+// TestTwoPassesRoot: the second machine has the tree elsewhere, and no line leads out of it.
+func TestTwoPassesRoot(t *testing.T) {
+	p := newTwoPass(t, "rsa2048", "sha256")
+	lines := p.digests()
+	p.sign(lines)
+	mkdir(t, p.path("other"))
+	if err := os.Rename(p.path("tree"), p.path("other/tree")); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := p.attach(lines, "--root", "other", "--output-dir", "out"); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	lines[0]["file"] = "../signatures"
+	if out, err := p.attach(lines[:1], "--root", "other"); err == nil || !strings.Contains(out, "leads out") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestSize: what size says is what the kernel's sign-file adds, or the most of it.
+func TestSize(t *testing.T) {
+	for _, name := range []string{"rsa2048", "rsa4096", "p256", "p384", "p521"} {
+		for _, flags := range [][]string{nil, {"-k"}} {
+			args := append(append([]string{"size"}, flags...), "sha256", keys+"/"+name+".pem")
+			var said int
+			if _, err := fmt.Sscan(mustRun(t, nil, program(t), args...), &said); err != nil {
+				t.Fatal(err)
+			}
+			most := 0
+			for range map[bool]int{true: 1, false: 40}[strings.HasPrefix(name, "rsa")] {
+				dest := filepath.Join(t.TempDir(), "dest")
+				mustRun(t, nil, testenv.SignFile(t), append(append([]string{}, flags...), "sha256", keys+"/"+name+".key", keys+"/"+name+".pem", "../testdata/hello.ko", dest)...)
+				most = max(most, len(readFile(t, dest))-5248)
+			}
+			if strings.HasPrefix(name, "rsa") && said != most || said < most || said > most+5 {
+				t.Errorf("%s %v: %d, and the real one adds up to %d", name, flags, said, most)
+			}
+		}
+	}
+}
+
+// TestDetachedMessage: a message alone, of a value that was made elsewhere, is what the
+// kernel's sign-file -d writes.
+func TestDetachedMessage(t *testing.T) {
+	dir := t.TempDir()
+	writeFile(t, dir+"/root.hash", strings.Repeat("0123456789abcdef", 4), 0o644) // as veritysetup prints it, without a line end
+	key, cert := absolute(t, keys+"/rsa2048.key"), absolute(t, keys+"/rsa2048.pem")
+	mustRun(t, nil, "sh", "-c", "cd "+dir+" && "+program(t)+" digest sha256 root.hash > sum && openssl pkeyutl -sign -inkey "+key+" -pkeyopt digest:sha256 -in sum -out sig")
+	mustRun(t, nil, program(t), "attach", "--detached", "--signature", dir+"/sig", "--cert", cert, "--hash", "sha256", dir+"/root.hash")
+	ours := readFile(t, dir+"/root.hash.p7s")
+	mustRun(t, nil, program(t), "-d", "sha256", key, cert, dir+"/root.hash")
+	if !bytes.Equal(ours, readFile(t, dir+"/root.hash.p7s")) {
+		t.Error("the message is not that of signing directly")
+	}
+	// What dm-verity and systemd read is OpenSSL's as well.
+	mustRun(t, nil, "openssl", "smime", "-verify", "-binary", "-inform", "DER", "-in", dir+"/root.hash.p7s", "-content", dir+"/root.hash", "-certfile", cert, "-noverify", "-out", "/dev/null")
+}
