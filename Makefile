@@ -90,6 +90,8 @@ bench: build
 
 install: build
 	install -D -m 0755 sign-file $(DESTDIR)$(PREFIX)/bin/sign-file
+	ln -sf sign-file $(DESTDIR)$(PREFIX)/bin/extract-cert
+	ln -sf sign-file $(DESTDIR)$(PREFIX)/bin/kmodsign
 	install -D -m 0644 sign-file.1 $(DESTDIR)$(PREFIX)/share/man/man1/sign-file.1
 
 clean:

@@ -77,6 +77,20 @@ func First(file []byte) (*Certificate, error) {
 	return nil, errors.New("no certificate in it (want PEM \"CERTIFICATE\" or DER)")
 }
 
+// PEM takes every certificate of a PEM file, as PEM_read_bio_X509 finds them; none is no
+// error.
+func PEM(file []byte) ([]*Certificate, error) {
+	var all []*Certificate
+	for block, rest := nextPEM(file, "CERTIFICATE", "X509 CERTIFICATE"); block != nil; block, rest = nextPEM(rest, "CERTIFICATE", "X509 CERTIFICATE") {
+		c, err := Parse(block)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %d: %w", len(all)+1, err)
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
 // All takes every certificate of a file: PEM, also with PKCS#7 bundles in it,
 // or in DER a bundle or certificates one after another.
 func All(file []byte) ([]*Certificate, error) {

@@ -19,31 +19,74 @@ var attributeNames = map[string]string{
 // order of the DER, several attributes of one RDN joined by "+". Control
 // characters are escaped, so that a certificate can't write on a terminal.
 func FormatName(name []byte) string {
+	var b strings.Builder
+	ok := eachAttribute(name, func(first bool, oid string, tag cbasn1.Tag, value []byte) {
+		switch {
+		case b.Len() == 0:
+		case first:
+			b.WriteString(", ")
+		default:
+			b.WriteString("+")
+		}
+		b.WriteString(formatAttribute(oid, tag, value))
+	})
+	if !ok {
+		return "(malformed name)"
+	}
+	return b.String()
+}
+
+// OneLine prints a DER Name as OpenSSL's X509_NAME_oneline does.
+func OneLine(name []byte) string {
+	var b strings.Builder
+	ok := eachAttribute(name, func(first bool, oid string, _ cbasn1.Tag, value []byte) {
+		short := oid
+		if known, ok := attributeNames[oid]; ok {
+			short = known
+		}
+		separator := "/"
+		if !first {
+			separator = "+"
+		}
+		b.WriteString(separator + short + "=")
+		for _, c := range value {
+			if c < ' ' || c > '~' {
+				fmt.Fprintf(&b, "\\x%02X", c)
+			} else {
+				b.WriteByte(c)
+			}
+		}
+	})
+	if !ok {
+		return "(malformed name)"
+	}
+	return b.String()
+}
+
+// eachAttribute calls found for every attribute of a Name, and says which are the first of
+// their RDN; ok is false where the Name is malformed.
+func eachAttribute(name []byte, found func(first bool, oid string, tag cbasn1.Tag, value []byte)) (ok bool) {
 	input := cryptobyte.String(name)
 	var rdns cryptobyte.String
 	if !input.ReadASN1(&rdns, cbasn1.SEQUENCE) {
-		return "(malformed name)"
+		return false
 	}
-	var parts []string
 	for !rdns.Empty() {
 		var rdn cryptobyte.String
 		if !rdns.ReadASN1(&rdn, cbasn1.SET) {
-			return "(malformed name)"
+			return false
 		}
-		var attributes []string
-		for !rdn.Empty() {
+		for first := true; !rdn.Empty(); first = false {
 			var attribute, value cryptobyte.String
 			var oid asn1.ObjectIdentifier
 			var tag cbasn1.Tag
-			if !rdn.ReadASN1(&attribute, cbasn1.SEQUENCE) || !attribute.ReadASN1ObjectIdentifier(&oid) ||
-				!attribute.ReadAnyASN1(&value, &tag) {
-				return "(malformed name)"
+			if !rdn.ReadASN1(&attribute, cbasn1.SEQUENCE) || !attribute.ReadASN1ObjectIdentifier(&oid) || !attribute.ReadAnyASN1(&value, &tag) {
+				return false
 			}
-			attributes = append(attributes, formatAttribute(oid.String(), tag, value))
+			found(first, oid.String(), tag, value)
 		}
-		parts = append(parts, strings.Join(attributes, "+"))
 	}
-	return strings.Join(parts, ", ")
+	return true
 }
 
 func formatAttribute(oid string, tag cbasn1.Tag, value []byte) string {

@@ -36,8 +36,8 @@ type program struct {
 	conceal      *strings.Replacer // of references to keys, by what may be shown of them
 }
 
-// Run chooses the face by the first argument, as no hash algorithm is called
-// like a subcommand, and returns the exit code.
+// Run chooses the face by the name that the program is called by and the first argument, as
+// no hash algorithm is called like a subcommand, and returns the exit code.
 func Run(args []string, in, out, err *os.File) int {
 	p := &program{in: in, out: out, err: err, argv0: "sign-file", closed: streams.Closed(), conceal: concealer(args)}
 	if len(args) > 0 {
@@ -46,6 +46,9 @@ func Run(args []string, in, out, err *os.File) int {
 	ctx := newInterruptible()
 	p.wrote = ctx.wrote
 	defer ctx.finish()
+	if p.name() == "extract-cert" {
+		return p.extractCert(ctx, args)
+	}
 	if len(args) > 1 && args[0] == "--json" && opensSecondFace(args[1]) {
 		args[0], args[1] = args[1], args[0] // the kernel's sign-file knows no long flags
 	}

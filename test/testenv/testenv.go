@@ -84,11 +84,16 @@ func Tool(t testing.TB, name string) string {
 
 // SignFile returns the path of the kernel's own sign-file, the newest that
 // Debian's linux-kbuild packages have installed.
-func SignFile(t testing.TB) string {
+func SignFile(t testing.TB) string { t.Helper(); return kbuildTool(t, "scripts/sign-file") }
+
+// ExtractCert is like SignFile, for the kernel's extract-cert.
+func ExtractCert(t testing.TB) string { t.Helper(); return kbuildTool(t, "certs/extract-cert") }
+
+func kbuildTool(t testing.TB, name string) string {
 	t.Helper()
-	found, _ := filepath.Glob("/usr/lib/linux-kbuild-*/scripts/sign-file")
+	found, _ := filepath.Glob("/usr/lib/linux-kbuild-*/" + name)
 	if len(found) == 0 {
-		Missing(t, "the kernel's sign-file (package linux-kbuild-6.1)")
+		Missing(t, "the kernel's "+filepath.Base(name)+" (package linux-kbuild-6.1)")
 	}
 	sort.Strings(found)
 	return found[len(found)-1]
