@@ -35,8 +35,8 @@ type commandKey struct {
 	words []string
 }
 
-func openCommand(reference string) (Key, error) {
-	words := strings.Fields(strings.TrimPrefix(reference, commandScheme))
+func openCommand(line string) (*commandKey, error) {
+	words := strings.Fields(line)
 	switch {
 	case len(words) == 0:
 		return nil, errors.New("names no command")

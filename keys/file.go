@@ -88,6 +88,9 @@ func openFile(ctx context.Context, path string, pin PINFunc) (Key, error) {
 		return nil, err
 	}
 	defer clear(data)
+	if isReferenceFile(data) {
+		return openReferenceFile(ctx, path, pin)
+	}
 	if pin != nil {
 		ask := pin
 		pin = func(string) ([]byte, error) { return ask("passphrase of " + Name(path)) }

@@ -1,6 +1,7 @@
 // Package keys opens private keys: a reference, as it is written on a command line,
 // becomes a crypto.Signer. A reference is the name of a file (PEM or DER, encrypted or
-// not), a pkcs11: URI, or exec:COMMAND. Whatever the source, the key signs RSA
+// not, or one that names another reference), a pkcs11: URI, exec:COMMAND or
+// exec-lines:COMMAND. Whatever the source, the key signs RSA
 // PKCS#1 v1.5, ECDSA or ML-DSA, which is what the kernel verifies.
 //
 //	key, err := keys.Open(ctx, "pkcs11:token=vault;object=modsign", keys.PINFromEnv("PIN"))
@@ -19,6 +20,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 
 	"sign-file/keys/token"
 )
@@ -89,7 +91,15 @@ func Open(ctx context.Context, reference string, pin PINFunc) (key Key, err erro
 	case IsTokenURI(reference):
 		key, err = token.Open(ctx, reference, pin)
 	case isCommand(reference):
-		key, err = openCommand(reference)
+		var command *commandKey
+		if command, err = openCommand(strings.TrimPrefix(reference, commandScheme)); err == nil {
+			key = command
+		}
+	case isLines(reference):
+		var command *commandKey
+		if command, err = openCommand(strings.TrimPrefix(reference, linesScheme)); err == nil {
+			key = &linesKey{commandKey: *command}
+		}
 	default:
 		key, err = openFile(ctx, reference, pin)
 		if KindOf(reference) != File && errors.Is(err, fs.ErrNotExist) {
@@ -102,7 +112,7 @@ func Open(ctx context.Context, reference string, pin PINFunc) (key Key, err erro
 	return key, nil
 }
 
-var errLookAlike = fmt.Errorf("%w (pkcs11: and exec: are written in lower case, without a space)", fs.ErrNotExist)
+var errLookAlike = fmt.Errorf("%w (pkcs11:, exec: and exec-lines: are written in lower case, without a space)", fs.ErrNotExist)
 
 // OpenCertificate reads the certificate, DER, that a pkcs11: URI names.
 func OpenCertificate(ctx context.Context, reference string, pin PINFunc) ([]byte, error) {

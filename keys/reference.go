@@ -17,7 +17,10 @@ const (
 	Command  Kind = "exec: command"
 )
 
-const commandScheme = "exec:"
+const (
+	commandScheme = "exec:"
+	linesScheme   = "exec-lines:"
+)
 
 // KindOf returns what a reference is meant to name: the scheme counts in any case and
 // behind spaces, though Open, like sign-file, takes anything but the exact scheme for a
@@ -30,7 +33,7 @@ func KindOf(reference string) Kind {
 	switch strings.ToLower(scheme) {
 	case "pkcs11":
 		return TokenURI
-	case "exec":
+	case "exec", "exec-lines":
 		return Command
 	}
 	return File
@@ -41,6 +44,8 @@ func IsTokenURI(reference string) bool { return token.IsURI(reference) }
 
 func isCommand(reference string) bool { return strings.HasPrefix(reference, commandScheme) }
 
+func isLines(reference string) bool { return strings.HasPrefix(reference, linesScheme) }
+
 // Name returns a reference as it may be shown: of a pkcs11: URI what names the key,
 // without the PIN; of a command its name, without its arguments; of a file its name. Of
 // what only resembles one of the first two, the scheme is all that is sure to be none
@@ -50,7 +55,9 @@ func Name(reference string) string {
 	case IsTokenURI(reference):
 		return token.Show(reference)
 	case isCommand(reference):
-		return commandName(reference)
+		return commandName(reference, commandScheme)
+	case isLines(reference):
+		return commandName(reference, linesScheme)
 	case KindOf(reference) != File || holdsPIN(reference):
 		scheme, _, ok := strings.Cut(reference, ":")
 		if !ok || holdsPIN(scheme) {
@@ -62,17 +69,17 @@ func Name(reference string) string {
 }
 
 // commandName leaves out a first word that would set a variable in a shell.
-func commandName(reference string) string {
-	words := strings.Fields(strings.TrimPrefix(reference, commandScheme))
+func commandName(reference, scheme string) string {
+	words := strings.Fields(strings.TrimPrefix(reference, scheme))
 	switch {
 	case len(words) == 0:
-		return commandScheme
+		return scheme
 	case strings.Contains(words[0], "=") || holdsPIN(words[0]):
-		return commandScheme + "..."
+		return scheme + "..."
 	case len(words) == 1:
-		return commandScheme + words[0]
+		return scheme + words[0]
 	}
-	return commandScheme + words[0] + " ..."
+	return scheme + words[0] + " ..."
 }
 
 // holdsPIN reports whether a text has the attribute in it that a pkcs11: URI holds its

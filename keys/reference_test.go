@@ -76,8 +76,8 @@ func TestOpenErrors(t *testing.T) {
 	for _, c := range []struct{ reference, want string }{
 		{dir + "/none.pem", "open " + dir + "/none.pem: no such file or directory"},
 		{dir, "read " + dir + ": is a directory"},
-		{"PKCS11:token=a;pin-value=s3cret", "open PKCS11:...: file does not exist (pkcs11: and exec: are written in lower case"},
-		{"Exec:sign s3cret", "open Exec:...: file does not exist (pkcs11: and exec: are written in lower case"},
+		{"PKCS11:token=a;pin-value=s3cret", "open PKCS11:...: file does not exist (pkcs11:, exec: and exec-lines: are written in lower case"},
+		{"Exec:sign s3cret", "open Exec:...: file does not exist (pkcs11:, exec: and exec-lines: are written in lower case"},
 		{"token=a;pin-value=s3cret", "open ...: no such file or directory"},
 		{"exec:PIN=s3cret sign", "open exec:...: begins with a variable"},
 		{"exec:/nonexistent/sign s3cret", "stat exec:/nonexistent/sign ...: no such file or directory"},
