@@ -30,6 +30,38 @@ func isBundle(file []byte) bool {
 	return len(file) > header && bytes.HasPrefix(file[header:], signedDataOID)
 }
 
+// Signed reports whether a file is, or has in PEM, a PKCS#7 message with a signer, and not
+// a bundle of certificates alone. Those in a signature came with what it signs.
+func Signed(file []byte) bool {
+	if isBundle(file) {
+		return hasSigner(file)
+	}
+	for block, rest := nextPEM(file, "PKCS7", "CMS"); block != nil; block, rest = nextPEM(rest, "PKCS7", "CMS") {
+		if hasSigner(block) {
+			return true
+		}
+	}
+	return false
+}
+
+// hasSigner looks for a SignerInfo. A message that can't be read has one, for all that is
+// known.
+func hasSigner(file []byte) (signed bool) {
+	if _, signers, ok := derBundle(file); ok {
+		return signers
+	}
+	if checkBER(file) != nil {
+		return true
+	}
+	defer func() {
+		if recover() != nil {
+			signed = true
+		}
+	}()
+	message, err := pkcs7.Parse(file)
+	return err != nil || len(message.Signers) > 0
+}
+
 // parseAll reads a PKCS#7 bundle, or certificates one after another. What follows
 // the first and begins otherwise is ignored, as Parse does.
 func parseAll(der []byte) ([]*Certificate, error) {
@@ -68,7 +100,7 @@ func parseOnly(bundle []byte) (*Certificate, error) {
 // pkcs7 refuses a bundle because of one certificate that crypto/x509 does not take. It
 // gets the BER that OpenSSL writes as a stream (openssl cms -stream).
 func parseBundle(file []byte) ([]*Certificate, error) {
-	list, ok := derBundle(file)
+	list, _, ok := derBundle(file)
 	if !ok {
 		var err error
 		if list, err = berBundle(file); err != nil {
@@ -83,22 +115,24 @@ func parseBundle(file []byte) ([]*Certificate, error) {
 
 // derBundle returns the certificates of a SignedData (RFC 5652, section 5.1), such as
 // openssl crl2pkcs7 makes: without signers.
-func derBundle(der []byte) (certificates []byte, ok bool) {
+func derBundle(der []byte) (certificates []byte, signed, ok bool) {
 	input := cryptobyte.String(der)
-	var info, explicit, body, list cryptobyte.String
+	var info, explicit, body, list, signers cryptobyte.String
 	var contentType asn1.ObjectIdentifier
 	tag0 := cbasn1.Tag(0).ContextSpecific().Constructed()
 	if !input.ReadASN1(&info, cbasn1.SEQUENCE) || !info.ReadASN1ObjectIdentifier(&contentType) ||
 		!info.ReadASN1(&explicit, tag0) || !explicit.ReadASN1(&body, cbasn1.SEQUENCE) {
-		return nil, false
+		return nil, false, false
 	}
 	if !body.SkipASN1(cbasn1.INTEGER) || // version CMSVersion,
 		!body.SkipASN1(cbasn1.SET) || // digestAlgorithms DigestAlgorithmIdentifiers,
 		!body.SkipASN1(cbasn1.SEQUENCE) || // encapContentInfo EncapsulatedContentInfo,
 		!body.ReadOptionalASN1(&list, new(bool), tag0) { // certificates [0] OPTIONAL
-		return nil, false
+		return nil, false, false
 	}
-	return list, true
+	// crls [1] IMPLICIT RevocationInfoChoices OPTIONAL, signerInfos SignerInfos }
+	signed = !body.SkipOptionalASN1(cbasn1.Tag(1).ContextSpecific().Constructed()) || !body.ReadASN1(&signers, cbasn1.SET) || !signers.Empty()
+	return list, signed, true
 }
 
 // berBundle returns the certificates of a SignedData in BER, one after another in DER.

@@ -49,12 +49,12 @@ func Causes() []Cause {
 	const tainted = "module verification failed: signature and/or required key missing" // and it is loaded
 	rejected, malformed := syscall.EKEYREJECTED, syscall.EBADMSG
 	return []Cause{
-		{Name: "unsigned", Errnos: []syscall.Errno{rejected, syscall.EPERM},
+		{Name: "unsigned", Errnos: []syscall.Errno{rejected, syscall.EPERM, syscall.ENODATA},
 			Logs:   []string{"Loading of unsigned module is rejected", "unsigned module loading is restricted", tainted},
 			Text:   "the module is not signed, or something follows its signature, and this kernel wants a signature (module.sig_enforce, CONFIG_MODULE_SIG_FORCE, Secure Boot's lockdown)",
 			Advice: adviceSign, checks: []syscall.Errno{syscall.ENODATA}},
 		{Name: causeUnavailable, Errnos: []syscall.Errno{rejected, syscall.EPERM, syscall.ENOKEY},
-			Logs:   []string{"Loading of module with unavailable key is rejected", tainted},
+			Logs:   []string{"Loading of module with unavailable key is rejected", "PKCS#7 signature not signed with a trusted key", tainted},
 			Text:   "the module is signed, and no keyring that this kernel verifies modules with has the signer's certificate",
 			Advice: adviceEnrol, checks: []syscall.Errno{syscall.ENOKEY}},
 		{Name: causeUnsupported, Errnos: []syscall.Errno{rejected, syscall.EPERM, syscall.ENOPKG},
@@ -69,10 +69,15 @@ func Causes() []Cause {
 			Logs:   []string{"PKCS7: Invalid module sig (has authattrs)", "PKCS7: Invalid module sig (not pkcs7-data)", "PKCS7: Repeated/multivalue AuthAttrs not permitted", "PKCS7: S/MIME Caps only allowed with Authenticode", "PKCS7: Authenticode AuthAttrs only allowed with Authenticode"},
 			Text:   "the message was made with signed attributes, as openssl cms makes it by default",
 			Advice: adviceAttrs, checks: []syscall.Errno{rejected}, functions: []string{"pkcs7_verify", "pkcs7_sig_note_authenticated_attr"}},
+		{Name: "validity", Logs: []string{"PKCS7: Message signed outside of X.509 validity window"},
+			Text:   "the certificate that came with the message was not valid at the signing time that the message names",
+			Advice: "sign again as sign-file does, without signed attributes, or with a certificate that is valid", checks: []syscall.Errno{rejected}, functions: []string{"pkcs7_verify_one"}},
+		{Name: "no-attributes", Logs: []string{"PKCS7: Invalid firmware sig (missing authattrs)"},
+			Text: "a firmware's signature has to have signed attributes", Advice: adviceFirmware},
 		{Name: "mismatch", Errnos: []syscall.Errno{rejected}, Logs: []string{"Message digest doesn't match"},
 			Text:   "the signer's key is trusted, and the signature is not one of this file: it was changed after signing (stripped, compressed inside, edited), or another key signed under the same name. The kernel logs nothing then",
 			Advice: "get the file anew, or " + adviceAgain, checks: []syscall.Errno{rejected}},
-		{Name: "container", Errnos: []syscall.Errno{syscall.EINVAL}, Logs: []string{"decompression failed with status 6", "decompression failed with status"},
+		{Name: "container", Errnos: []syscall.Errno{syscall.EINVAL}, Logs: []string{"decompression failed with status 6", "decompression failed with status", "not an xz compressed module", "not a gzip compressed module", "not a zstd compressed module", "ZSTD-compressed data has"},
 			Text:   "the module is compressed in a way that the kernel does not read; plain xz writes CRC64",
 			Advice: "compress it as the kernel's build does (xz --check=crc32 --lzma2=dict=1MiB, gzip -n, zstd): sign-file sign --replace does so, or unpack it",
 			checks: []syscall.Errno{syscall.EINVAL}, functions: []string{"module_xz_decompress", "module_gzip_decompress"}},
@@ -82,21 +87,31 @@ func Causes() []Cause {
 			Advice: "sign without embedded certificates: the message is too long", checks: []syscall.Errno{syscall.EMSGSIZE}},
 		{Name: "no-module", Errnos: []syscall.Errno{syscall.ENOEXEC}, Text: "the file is no module: empty, cut, or something else",
 			Advice: "check that this is a module at all", checks: []syscall.Errno{syscall.ENOEXEC}},
+		{Name: "unsigned-value", Text: "the map value is not signed",
+			Advice: "sign it: sign-file map sign <hash algo> <key> <x509> <data> <value>",
+			checks: []syscall.Errno{syscall.ENOENT, syscall.EINVAL}, functions: []string{mapFunction}},
 		{Name: "malformed", Errnos: []syscall.Errno{malformed, syscall.EINVAL},
 			Logs:   []string{"PKCS#7 signature info has unexpected non-zero params", "PKCS#7 signature with non-detached data", "PKCS7:"},
 			Text:   "the signature is damaged, or no signature of a module",
 			Advice: adviceAgain, checks: []syscall.Errno{malformed, syscall.EINVAL}},
-		{Name: "unsigned-value", Errnos: []syscall.Errno{syscall.ENOENT}, Text: "the map value is not signed",
-			Advice: "sign it: sign-file map sign <hash algo> <key> <x509> <data> <value>",
-			checks: []syscall.Errno{syscall.ENOENT}, functions: []string{mapFunction}},
-
-		{Name: "other-kernel", Errnos: []syscall.Errno{syscall.ENOEXEC}, Logs: []string{"version magic", "disagrees about version of symbol"},
+		{Name: "other-kernel", Errnos: []syscall.Errno{syscall.ENOEXEC}, Logs: []string{"version magic", "disagrees about version of symbol", "Invalid module format", "Invalid ELF header magic", "Module has wrong symbol version", "section size must match", "(err -22)"},
 			Text:   "not a matter of signatures: the module was built for another kernel",
 			Advice: "build it for this one (uname -r; modinfo -F vermagic <file> names the other)"},
 		{Name: "unknown-symbol", Errnos: []syscall.Errno{syscall.ENOENT}, Logs: []string{"Unknown symbol"},
-			Text:   "not a matter of signatures: a module that it needs is not loaded",
+			Text:   "not a matter of signatures: a module that it needs is not loaded (err -2), or was built for another kernel (err -22)",
 			Advice: "load it with modprobe, which loads those too, and not with insmod (depmod -a first)"},
-		{Name: "loaded", Errnos: []syscall.Errno{syscall.EEXIST}, Text: "not a matter of signatures: the module is loaded already",
+		{Name: "not-installed", Logs: []string{"not found in directory"},
+			Text:   "not a matter of signatures: there is no such module below /lib/modules for this kernel",
+			Advice: "install it there for uname -r, and run depmod -a"},
+		{Name: "init-failed", Errnos: []syscall.Errno{syscall.ENODEV, syscall.EBUSY}, Text: "not a matter of signatures: the module was taken, and its own start has failed",
+			Advice: "look at dmesg for what the module itself says: most often its device is not there, or another driver has it"},
+		{Name: "certificate", Errnos: []syscall.Errno{syscall.EKEYEXPIRED, syscall.EKEYREVOKED}, Logs: []string{"Problem loading X.509 certificate", "Problem loading in-kernel X.509 certificate"},
+			Text:   "a certificate was not taken into a keyring, or has been taken out of use",
+			Advice: "sign-file verify --trusted <x509> <file> says what the kernel has against a certificate"},
+		{Name: "harmless", Logs: []string{"loading out-of-tree module taints kernel"},
+			Text:   "nothing was rejected: the module is not one of the kernel's own, and has been loaded",
+			Advice: "nothing"},
+		{Name: "loaded", Errnos: []syscall.Errno{syscall.EEXIST}, Logs: []string{"Module already in kernel", "exports duplicate symbol"}, Text: "not a matter of signatures: the module is loaded already",
 			Advice: "look at /proc/modules; modprobe -r takes it out"},
 		{Name: "not-allowed", Errnos: []syscall.Errno{syscall.EPERM}, Logs: []string{"Lockdown:"},
 			Text:   "modules may not be loaded by you, or not any more (CAP_SYS_MODULE, /proc/sys/kernel/modules_disabled), or lockdown lets in only signed ones",
@@ -142,8 +157,11 @@ func containsFold(text, part string) bool {
 
 // meansErrno reports whether a text names an errno: by its symbol, its number or in words.
 func meansErrno(text string, errno syscall.Errno) bool {
-	if n, err := strconv.Atoi(text); err == nil {
-		return n == int(errno) || n == -int(errno)
+	number := strconv.Itoa(int(errno))
+	digits := strings.FieldsFunc(text, func(r rune) bool { return r < '0' || r > '9' })
+	named := strings.Trim(text, "-0123456789") == "" || containsFold(text, "err") || strings.Contains(text, "-"+number)
+	if named && len(digits) == 1 && digits[0] == number {
+		return true
 	}
 	words := strings.FieldsFunc(text, func(r rune) bool { return !(r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z') })
 	return slices.ContainsFunc(words, func(w string) bool { return strings.EqualFold(w, unix.ErrnoName(errno)) }) ||

@@ -29,6 +29,8 @@ func (j *Judge) CompressedModule(file io.ReaderAt, size int64, module io.ReaderA
 	return j.decide(func() (v *Verdict, err error) {
 		container, problem := j.kernel.container(file, size, moduleSize)
 		switch {
+		case container.Format == "" && errors.Is(problem, errNoContainer): // kmod goes by what it sees, too
+			v, err = j.refused(refuse(syscall.ENOEXEC, "elf_validity_check", "%v", problem))
 		case problem == nil || !container.ByKernel || j.usage != Module:
 			v, err = j.Module(module, moduleSize)
 		default:
@@ -85,12 +87,14 @@ func (k *Kernel) container(file io.ReaderAt, size, moduleSize int64) (c Containe
 		}
 		c = Container{Format: d.format, ByKernel: k.decompresses == d.format}
 		if size > maxRead {
-			return c, refuse(syscall.EFBIG, "kernel_read_file", "a file of more than 2 GiB")
+			return c, refuse(syscall.EFBIG, "kernel_read_file", "a file of 2 GiB or more")
 		}
 		return c, d.check(k, file, size, moduleSize)
 	}
-	return c, errors.New("it is compressed in a way that no kernel reads")
+	return c, errNoContainer
 }
+
+var errNoContainer = errors.New("it begins in a way that neither kmod nor a kernel knows as compressed (a skippable frame, for instance)")
 
 // errMore: a kernel ends with the first stream, member or frame, kmod with the last.
 var errMore = errors.New("the compressed module does not end where the file does, and a kernel that decompresses by itself reads no more than that")
@@ -258,7 +262,7 @@ func filterName(id, properties uint64) string {
 // checkGzip is module_gzip_header_len: of the optional fields of a header (RFC 1952,
 // section 2.3) it skips only the name.
 func checkGzip(_ *Kernel, file io.ReaderAt, size, moduleSize int64) error {
-	const name, others = 0x08, 0x02 | 0x04 | 0x10
+	const name, others = 0x08, 0x02 | 0x04 | 0x10 | 0xe0 // of which the last are reserved
 	var flags [1]byte
 	var length [4]byte
 	if err := readFull(file, flags[:], 3); err != nil {

@@ -23,26 +23,23 @@ func (j *Judge) Module(file io.ReaderAt, size int64) (*Verdict, error) {
 		v, err := j.module(file, size)
 		if err == nil && j.usage == Module {
 			v.load(j.kernel)
-			err = v.loadELF(file)
+			v.loadELF(file, size)
 		}
 		return v, err
 	})
 }
 
-// loadELF is the beginning of elf_validity_check, which comes after the signature.
-func (v *Verdict) loadELF(file io.ReaderAt) error {
-	const magic = "\x7fELF"
-	var head [len(magic)]byte
+// loadELF is elf_validity_check, which comes after the signature.
+func (v *Verdict) loadELF(file io.ReaderAt, size int64) {
 	if !v.Loads {
-		return nil
+		return
 	}
-	if err := readFull(file, head[:], 0); err != nil {
-		return err
+	if v.Accepted {
+		size = v.DataSize
 	}
-	if string(head[:]) != magic {
+	if v.NoModule = CheckELF(file, size); v.NoModule != nil {
 		v.Loads, v.Taints, v.LoadErrno = false, false, syscall.ENOEXEC
 	}
-	return nil
 }
 
 // FaultError is a fault of this package over one input: there is no verdict. Fault is
@@ -77,7 +74,7 @@ func (j *Judge) module(file io.ReaderAt, size int64) (*Verdict, error) {
 		return j.refused(refuse(syscall.ENOEXEC, "copy_module_from_user", "%d bytes are no ELF file", size))
 	}
 	if j.usage == Module && size > maxRead {
-		return j.refused(refuse(syscall.EFBIG, "kernel_read_file", "a module of more than 2 GiB"))
+		return j.refused(refuse(syscall.EFBIG, "kernel_read_file", "a module of 2 GiB or more"))
 	}
 	layout, err := modsig.Find(file, size)
 	if j.usage == Kexec || j.usage == IMA {
@@ -249,12 +246,20 @@ type Signer struct {
 	Value       []byte
 	Certificate *certificate.Certificate // the trusted one, which may be that of an issuer; nil if it's too odd to be read
 	Keyring     Keyring                  // that the certificate is in
+	// Embedded is the signer's own certificate where it came with the message, and
+	// Certificate vouches for it.
+	Embedded *certificate.Certificate
 }
 
 func (s *signerInfo) report() Signer {
 	r := Signer{ID: s.cmsID(), Hash: s.hash.name, Attributes: s.attributes != nil, Value: s.value, Keyring: s.by.keyring}
 	if c, err := certificate.Parse(bytes.Clone(s.by.raw)); err == nil {
 		r.Certificate = c
+	}
+	if s.signer != nil && !bytes.Equal(s.signer.raw, s.by.raw) {
+		if c, err := certificate.Parse(bytes.Clone(s.signer.raw)); err == nil {
+			r.Embedded = c
+		}
 	}
 	return r
 }

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"cmp"
 	"slices"
 
 	"sign-file/certificate"
@@ -82,7 +83,13 @@ type Ring struct {
 	trusted   []trusted
 	revoked   [][]byte // certificates, DER
 	blacklist blacklist
+	// incomplete says which of the kernel's certificates are not known.
+	incomplete string
 }
+
+// Incomplete says that the kernel trusts more than is known here, and why: an unknown
+// signer is not refused then, but not decided on.
+func (r *Ring) Incomplete(why string) { r.incomplete = why }
 
 // Add trusts more certificates for everything.
 func (r *Ring) Add(certificates ...*certificate.Certificate) { r.AddTo(Named, certificates...) }
@@ -135,6 +142,7 @@ func (r *Ring) Place(where func(c *certificate.Certificate, keyring Keyring) (Ke
 func (r *Ring) Join(other *Ring) error {
 	r.trusted = append(r.trusted, other.trusted...)
 	r.revoked = append(r.revoked, other.revoked...)
+	r.incomplete = cmp.Or(r.incomplete, other.incomplete)
 	for entry := range other.blacklist {
 		if err := r.Blacklist(entry); err != nil {
 			return err
@@ -148,7 +156,7 @@ func (r *Ring) clone() *Ring {
 	if r == nil {
 		return &Ring{}
 	}
-	return &Ring{slices.Clone(r.trusted), slices.Clone(r.revoked), r.blacklist.clone()}
+	return &Ring{slices.Clone(r.trusted), slices.Clone(r.revoked), r.blacklist.clone(), r.incomplete}
 }
 
 // Size is how many certificates are trusted.

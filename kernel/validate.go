@@ -102,14 +102,29 @@ func (s *signerInfo) unknown(j *Judge) error {
 	if err := s.elsewhere(j); err != nil {
 		return err
 	}
-	why := ""
+	none := refuse(syscall.ENOKEY, trustFunction, "no trusted certificate is that of the signer (%s)", s.describe())
 	for _, t := range j.ring.trusted {
 		c := t.certificate
-		if s.keyID == nil && bytes.Equal(c.Subject, s.cmsID().Issuer) && bytes.Equal(c.Issuer, c.Subject) {
-			why = "; a trusted certificate has the same name, and is another one with another key: a kernel that was built anew makes a new key"
+		if s.keyID != nil || !bytes.Equal(c.Subject, s.cmsID().Issuer) {
+			continue
 		}
+		if parsed, err := j.addKey(c.Raw); err == nil && j.kernel.verifySignature(&parsed.key, &s.signature) == nil {
+			return refuse(syscall.ENOKEY, trustFunction, "the signature is one by the key of the trusted certificate %s, but it names another (%s), and the kernel goes by the name and the number as they are written", certificate.FormatName(c.Subject), s.describe())
+		}
+		if ca, _ := c.Authority(); !ca {
+			return refuse(syscall.ENOKEY, trustFunction, "no trusted certificate is that of the signer (%s); a trusted certificate has the same name, and is another one with another key: a kernel that was built anew makes a new key", s.describe())
+		}
+		if s.signer != nil && s.signer.authorityID == nil && s.signer.authorityKeyID == nil {
+			return advised(refuse(syscall.ENOKEY, trustFunction, "the signer's certificate came with the message, and does not say by which key it was issued (no authority key identifier), so the kernel does not get from it to the trusted %s", certificate.FormatName(c.Subject)),
+				causeUnavailable, "issue the certificate anew with an authorityKeyIdentifier, or enrol the certificate itself")
+		}
+		return advised(refuse(syscall.ENOKEY, trustFunction, "the trusted certificate %s has issued that of the signer (%s), and is not the signer's own, which the kernel wants", certificate.FormatName(c.Subject), s.describe()),
+			causeUnavailable, "enrol the signer's own certificate, or have it come with the message: sign-file sign --include-cert")
 	}
-	return refuse(syscall.ENOKEY, trustFunction, "no trusted certificate is that of the signer (%s)%s", s.describe(), why)
+	if j.ring.incomplete != "" {
+		return fmt.Errorf("not decided: no certificate that is known here is that of the signer (%s), and not all are: %s (--trusted names more)", s.describe(), j.ring.incomplete)
+	}
+	return none
 }
 
 // elsewhere is the refusal of a signer whose certificate is in another keyring, nil for others.

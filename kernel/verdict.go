@@ -30,8 +30,10 @@ type Verdict struct {
 	// Loads and LoadErrno are what init_module and finit_module make of it: without
 	// sig_enforce a module that merely can't be verified is loaded, and taints the
 	// kernel. They are set only where modules are judged.
-	Loads     bool
-	Taints    bool
+	Loads  bool
+	Taints bool
+	// NoModule is why a file whose signature lets it through is no module.
+	NoModule  error
 	LoadErrno syscall.Errno
 
 	// Lax says what no signer would have written, though the kernel accepts it.
@@ -51,6 +53,12 @@ func (j *Judge) refused(err error) (*Verdict, error) {
 		return nil, err
 	}
 	cause := causeOf(refusal)
+	switch {
+	case j.usage == MapValue && (cause.Name == "malformed" || cause.Name == "mismatch"):
+		cause.Advice = "get the value anew, or sign its data again: sign-file map sign <hash algo> <key> <x509> <data> <value>"
+	case j.usage == Firmware && cause.Name == "unsigned":
+		cause.Advice = adviceFirmware
+	}
 	return &Verdict{
 		Cause: cause.Name, Kernel: j.kernel.Name, Errno: refusal.Errno, Func: refusal.Func, Reason: refusal.Reason, Log: refusal.Log,
 		Advice: cmp.Or(refusal.Advice, cause.Advice), LoadErrno: refusal.Errno,

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"bytes"
+	"errors"
 	"syscall"
 
 	"sign-file/kernel/internal/ber"
@@ -18,6 +19,9 @@ type link struct {
 
 // check runs verify_pkcs7_message_sig on a parsed message.
 func (m *message) check(j *Judge, content *contents) error {
+	if m.attached && j.usage == IMA {
+		return errors.New("not decided: the message carries its own content, and IMA verifies that in place of the file (ima_modsig_verify)")
+	}
 	if m.attached {
 		return logged(syscall.EBADMSG, "verify_pkcs7_message_sig", "PKCS#7 signature with non-detached data", "the message carries its own content, and must be detached")
 	}
@@ -129,7 +133,8 @@ func (s *signerInfo) digest(k *Kernel, content *contents) error {
 		}
 	}
 	if !k.has(s.hash) {
-		return refuse(syscall.ENOPKG, where, "kernel %s does not have %s loaded", k.Name, s.hash.name)
+		return advised(refuse(syscall.ENOPKG, where, "kernel %s does not have %s loaded", k.Name, s.hash.name), "",
+			"sign with a hash that this kernel has, or have it load this one (CONFIG_%s)", s.hash.option)
 	}
 	if s.attributes == nil {
 		s.sum = func() ([]byte, error) { return content.sum(s.hash) }

@@ -43,6 +43,9 @@ func bytesOf(n int64) string {
 const (
 	// maxBehind is how far from the end of the file a marker is looked for, in bytes.
 	maxBehind = 64 << 10
+	// maxForeign is how much else may follow it: with more the file is rather one that holds
+	// another, as an archive does.
+	maxForeign = 512
 	// minMarker is how much of a marker has to be left to be known as one.
 	minMarker = 6
 )
@@ -55,21 +58,22 @@ func Damaged(r io.ReaderAt, size int64) error {
 	if _, err := r.ReadAt(tail, size-int64(len(tail))); err != nil && err != io.EOF {
 		return fmt.Errorf("reading the end of the file: %w", err)
 	}
+	for left := len(Marker) - 1; left >= minMarker; left-- {
+		if before, ok := bytes.CutSuffix(tail, []byte(Marker[:left])); ok && isTrailer(before) {
+			return &DamagedError{End: size + int64(len(Marker)-left), Size: size}
+		}
+	}
 	for end := len(tail); ; {
 		at := bytes.LastIndex(tail[:end], []byte(Marker))
 		if at < 0 {
 			break
 		}
 		behind := tail[at+len(Marker):]
-		if isTrailer(tail[:at]) && len(behind) > 0 {
-			return &DamagedError{End: size - int64(len(behind)), Size: size, Zeros: len(bytes.Trim(behind, "\x00")) == 0}
+		zeros := len(bytes.Trim(behind, "\x00")) == 0
+		if isTrailer(tail[:at]) && len(behind) > 0 && (zeros || len(behind) <= maxForeign) {
+			return &DamagedError{End: size - int64(len(behind)), Size: size, Zeros: zeros}
 		}
 		end = at
-	}
-	for left := len(Marker) - 1; left >= minMarker; left-- {
-		if before, ok := bytes.CutSuffix(tail, []byte(Marker[:left])); ok && isTrailer(before) {
-			return &DamagedError{End: size + int64(len(Marker)-left), Size: size}
-		}
 	}
 	return nil
 }

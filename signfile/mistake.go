@@ -112,6 +112,9 @@ func (s *Signer) mistakeRSA(key *rsa.PublicKey, value []byte, all sums) string {
 	block := opened.Exp(opened, big.NewInt(int64(key.E)), key.N).FillBytes(make([]byte, key.Size()))
 	inside, padded := unpad(block)
 	if !padded {
+		if what := all.find(bytes.TrimLeft(block, "\x00")); what != "" {
+			return what + " was signed without any padding, and the kernel verifies PKCS#1 v1.5 (CKM_RSA_PKCS, and not CKM_RSA_X_509)"
+		}
 		if block[len(block)-1] == 0xbc { // RFC 8017, section 9.1.1
 			return "it is an RSA-PSS signature, and the kernel verifies PKCS#1 v1.5"
 		}

@@ -108,8 +108,10 @@ func (m *Module) decompress(ctx context.Context) error {
 	m.content = plain
 	if err := m.format.Decompress(ctx, plain, m.original.File()); err != nil {
 		file := m.File()
-		if layout, other := modsig.Find(file, file.Size()); other == nil && ctx.Err() == nil {
-			err = fmt.Errorf("%w (a signature follows the compressed data instead of being inside: truncate -s %d takes it off)", err, layout.ContentSize)
+		head := make([]byte, 8)
+		file.ReadAt(head, 0)
+		if layout, other := modsig.Find(file, file.Size()); other == nil && ctx.Err() == nil && compressed.Suffix(head) != "" {
+			err = fmt.Errorf("%w (a signature follows the compressed data instead of being inside: truncate -s %d takes it off, and then sign-file sign signs what is inside)", err, layout.ContentSize)
 		}
 		return m.named(err)
 	}

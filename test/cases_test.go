@@ -187,7 +187,7 @@ func TestAttachedMessage(t *testing.T) {
 		{golden + "/rsa2048-sha256.p7s", "nothing", "../testdata/hello.ko", ""},
 		{golden + "/p384-sha384.p7s", keys + "/p384.pem", "../testdata/hello.ko", ""},
 		{golden + "/rsa2048-sha256.p7s", keys + "/rsa2048.pem", "../testdata/value.bin", "changed after signing"},
-		{golden + "/rsa2048-sha256.p7s", keys + "/rsa4096.pem", "../testdata/hello.ko", "not one by the key of " + keys + "/rsa4096.pem"},
+		{golden + "/rsa2048-sha256.p7s", keys + "/rsa4096.pem", "../testdata/hello.ko", "the message is not one by the key of " + keys + "/rsa4096.pem"},
 		{inPEM, keys + "/rsa2048.pem", "../testdata/hello.ko", "PEM"},
 		{cases + "/modules/short-signature.p7s", cases + "/certificates/signer.der", "../testdata/hello.ko", "255 bytes"},
 	} {
@@ -217,19 +217,32 @@ func TestValueMistakes(t *testing.T) {
 	}
 	for file, says := range map[string]string{
 		cases + "/values/little-endian-size": "wrong byte order",
-		text:                                 "hexadecimal",
-		dump:                                 "what it spells is a signed value",
-		js:                                   "what it spells is a signed value",
 		golden + "/hello-rsa2048-sha256.ko":  "map wrap",
 		keys + "/rsa2048.pem":                "a certificate (PEM)",
 		golden + "/rsa2048-sha256.p7s":       "a bare PKCS#7 message",
+		"../testdata/value.bin":              "",
 	} {
 		for _, command := range []string{"verify --kernel 6.12 --trusted=" + keys + "/rsa2048.pem", "inspect", "size", "extract"} {
 			out, err := run(t, nil, program(t), append(strings.Fields("map "+command), file)...)
-			if err == nil || !strings.Contains(out, says) {
+			if err == nil || !strings.Contains(out, says) || strings.Contains(out, "sign-file sign ") || strings.Contains(out, "to do: \n") {
 				t.Errorf("map %s %s: %v\n%s", command, file, err, out)
 			}
 		}
+	}
+	// What was written as text is read as what it spells.
+	inC := filepath.Join(dir, "c")
+	mustRun(t, nil, program(t), "map", "sign", "--format", "c", "sha256", keys+"/rsa2048.key", keys+"/rsa2048.pem", "../testdata/value.bin", inC)
+	for _, file := range []string{text, dump, js, inC} {
+		out := mustRun(t, nil, program(t), "map", "verify", "--kernel", "6.12", "--trusted="+keys+"/rsa2048.pem", file)
+		if !strings.Contains(out, "verified") || !strings.Contains(out, "is text in hexadecimal") {
+			t.Errorf("%s: %s", file, out)
+		}
+		data := filepath.Join(dir, "data")
+		mustRun(t, nil, program(t), "map", "extract", file, data)
+		checkSameBytes(t, data, "../testdata/value.bin")
+	}
+	if out, err := run(t, nil, program(t), "map", "wrap", cases+"/values/little-endian-size", filepath.Join(dir, "w")); err == nil {
+		t.Errorf("wrapped: %s", out)
 	}
 }
 

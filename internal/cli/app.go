@@ -71,6 +71,8 @@ func (p *program) subcommand(ctx context.Context, args []string) int {
 	switch {
 	case err == nil:
 		return exitOK
+	case errors.As(err, &exit) && exit == exitOK && p.lost != nil:
+		return p.fail(about("standard output", p.lost))
 	case errors.As(err, &exit):
 		return int(exit)
 	case errors.As(err, &usage):
@@ -90,11 +92,24 @@ func (p *program) app() *cli.App {
 		Version:                   version(),
 		Writer:                    p.answers(),
 		ErrWriter:                 p.err,
+		HideHelp:                  true, // of whose flag -h is another name: the real tool's usage, exit 2
 		HideHelpCommand:           true,
 		DisableSliceFlagSeparator: true, // a file's name may contain a comma
 		ExitErrHandler:            func(*cli.Context, error) {},
 		Action:                    noSuchCommand,
 		OnUsageError:              onUsageError,
+		HideVersion:               true, // of whose flag -v is another name
+	}
+	app.Flags = []cli.Flag{
+		&cli.BoolFlag{Name: "help", Usage: "show help", DisableDefaultText: true},
+		&cli.BoolFlag{Name: "version", Usage: "print the version", DisableDefaultText: true},
+	}
+	app.Before = func(c *cli.Context) error {
+		if c.Bool("version") {
+			cli.ShowVersion(c)
+			return exitError(exitOK)
+		}
+		return nil
 	}
 	for _, c := range commands() {
 		made := c.make(p)
@@ -151,8 +166,12 @@ func names(commands []*cli.Command) string {
 
 // showHelp is help [command...].
 func showHelp(c *cli.Context, words []string) error {
-	if len(words) == 0 {
+	switch {
+	case len(words) == 0:
 		return cli.ShowSubcommandHelp(c)
+	case words[0] == "version":
+		cli.ShowVersion(c)
+		return nil
 	}
 	return c.App.RunContext(c.Context, append(append([]string{c.App.Name}, words...), "--help"))
 }
@@ -189,6 +208,10 @@ func orderFlags(commands []*cli.Command, args []string) []string {
 		}
 		if len(arg) < 2 || arg[0] != '-' {
 			operands = append(operands, arg)
+			continue
+		}
+		if len(words) == 1 && words[0] == "explain" && strings.Trim(arg[1:], "0123456789") == "" {
+			operands = append(operands, arg) // an errno
 			continue
 		}
 		if len(arg) > 2 && strings.Trim(arg[2:], "0123456789") == "" && takesValue(flags, arg[:2]) {

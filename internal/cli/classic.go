@@ -12,6 +12,7 @@ import (
 	"sign-file/certificate"
 	"sign-file/cms"
 	"sign-file/digest"
+	"sign-file/internal/compressed"
 	"sign-file/kernel"
 	"sign-file/keys"
 	modsig "sign-file/module_signature"
@@ -57,6 +58,9 @@ func (p *program) classic(ctx context.Context, args []string) int {
 		err = c.sign(ctx, options)
 	}
 	if err != nil {
+		if _, unknown := digest.Lookup(c.hash); unknown != nil && !options['s'] {
+			p.nameCommand(args) // "signn" opens what the others are first
+		}
 		return p.fail(err)
 	}
 	return exitOK
@@ -69,6 +73,10 @@ func (p *program) nameCommand(args []string) {
 		return
 	}
 	if _, err := digest.Lookup(args[0]); err == nil {
+		return
+	}
+	if _, err := os.Stat(args[0]); err == nil {
+		p.say("%s is a file, and the hash algorithm comes first: sha256, for instance", args[0])
 		return
 	}
 	p.say("%v", noCommand(args[0], p.app().Commands))
@@ -164,8 +172,14 @@ func (c *classic) warnIfSigned(module *signfile.Module) {
 	if !module.Regular() {
 		return
 	}
-	var head [6]byte
-	if _, err := module.ReadAt(head[:], 0); err == nil && compressedAs(head[:]) != "" {
+	head := make([]byte, min(module.Size(), maxLook))
+	if _, err := module.ReadAt(head, 0); err != nil && err != io.EOF {
+		return
+	}
+	if is := whatIs(head); is.asKey == swapPlaces+"<x509>" || is.asCertificate == swapPlaces+"<key>" {
+		c.warn("%s: is no module: it is %s", c.module, is.name)
+	}
+	if compressed.Suffix(head) != "" {
 		c.warn("%s: is compressed, and the signature is put behind the compressed data, where no kernel looks for it (sign-file sign signs what is inside)", c.module)
 	}
 	signed, err := modsig.HasMarker(module, module.Size())
@@ -193,13 +207,13 @@ func (c *classic) warnOfMessage(module *signfile.Module, file *os.File) {
 	if len(message) == 0 || message[0] != derSequence {
 		hint := "sign-file attach takes a bare signature value"
 		if is := whatIs(message); is.name != "" {
-			hint = "it is " + is.name + ": " + is.asModule
+			hint = "it is " + is.named()
 		}
 		c.warn("%s: is no PKCS#7 message, so no kernel will accept the module (%s)", file.Name(), hint)
 		return
 	}
 	if refusal := c.wouldRefuse(module, message); refusal != "" {
-		c.warn("%s: no kernel will accept the module with this message: %s", file.Name(), refusal)
+		c.warn("%s: %s", file.Name(), refusal)
 	}
 }
 
@@ -221,9 +235,9 @@ func (c *classic) wouldRefuse(module *signfile.Module, message []byte) string {
 	case err != nil || verdict.Accepted || verdict.Errno == syscall.ENOPKG:
 		return ""
 	case verdict.Errno == syscall.ENOKEY && known:
-		return fmt.Sprintf("it is not one by the key of %s", c.certificate)
+		return fmt.Sprintf("the message is not one by the key of %s", c.certificate)
 	case verdict.Errno == syscall.ENOKEY:
 		return ""
 	}
-	return verdict.Reason
+	return "no kernel will accept it as a module with this message: " + verdict.Reason
 }

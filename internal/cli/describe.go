@@ -31,7 +31,9 @@ type signerReport struct {
 	// What only the trusted certificate tells.
 	Subject string `json:"subject,omitempty"`
 	Key     string `json:"key,omitempty"`
-	Keyring string `json:"keyring,omitempty"` // that it is in, where that is known
+	// VouchedBy is the trusted certificate where the signer's own came with the message.
+	VouchedBy string `json:"vouched_by,omitempty"`
+	Keyring   string `json:"keyring,omitempty"` // that it is in, where that is known
 }
 
 func reportSigner(s cms.SignerInfo) signerReport {
@@ -74,7 +76,14 @@ func reportVerified(s kernel.Signer) signerReport {
 	r.name(s.ID)
 	if s.Certificate != nil {
 		r.Subject = certificate.FormatName(s.Certificate.Subject)
-		if key, err := s.Certificate.PublicKey(); err == nil {
+		if s.Embedded != nil {
+			r.Subject, r.VouchedBy = certificate.FormatName(s.Embedded.Subject), r.Subject
+		}
+		signer := s.Certificate
+		if s.Embedded != nil {
+			signer = s.Embedded
+		}
+		if key, err := signer.PublicKey(); err == nil {
 			r.Key = certificate.KeyName(key)
 			r.Algorithm = r.Key
 		}
@@ -101,10 +110,14 @@ func (r signerReport) who() string {
 
 // in names the keyring that the certificate is in.
 func (r signerReport) in() string {
-	if r.Keyring == "" {
-		return ""
+	by := ""
+	if r.VouchedBy != "" {
+		by = ", vouched for by " + r.VouchedBy
 	}
-	return ", in " + r.Keyring
+	if r.Keyring == "" {
+		return by
+	}
+	return by + ", in " + r.Keyring
 }
 
 func (r signerReport) found() string {
@@ -136,6 +149,7 @@ type verdictReport struct {
 	// Only for modules: what init_module makes of it.
 	Loads      *bool  `json:"loads,omitempty"`
 	Taints     bool   `json:"taints,omitempty"`
+	NoModule   string `json:"no_module,omitempty"` // why it is no module, whatever its signature
 	LoadErrno  string `json:"load_errno,omitempty"`
 	LoadNumber int    `json:"load_errno_number,omitempty"`
 
@@ -181,6 +195,9 @@ func reportVerdict(path string, v *kernel.Verdict, loads bool) verdictReport {
 		r.Errno = v.Name()
 	}
 	if loads {
+		if v.NoModule != nil {
+			r.NoModule = v.NoModule.Error()
+		}
 		r.Loads, r.Taints, r.LoadNumber = &v.Loads, v.Taints, int(v.LoadErrno)
 		if v.LoadErrno != 0 {
 			r.LoadErrno = unix.ErrnoName(v.LoadErrno)
@@ -192,7 +209,7 @@ func reportVerdict(path string, v *kernel.Verdict, loads bool) verdictReport {
 // print prints the verdict as one line for people.
 func (r verdictReport) print(p *program) error {
 	if !r.Accepted {
-		return p.printf("%s: %s: %s (%s from %s)%s%s; to do: %s%s\n", r.File, p.red("refused"), r.Reason, r.Errno, r.Function, r.loading(), r.logLine(), r.Advice, r.Container.beware())
+		return p.printf("%s: %s: %s (%s from %s)%s%s%s%s\n", r.File, p.red("refused"), r.Reason, r.Errno, r.Function, r.loading(), r.logLine(), r.toDo(), r.Container.beware())
 	}
 	s := r.Signers[0]
 	lax := ""
@@ -205,16 +222,26 @@ func (r verdictReport) print(p *program) error {
 // loading says what init_module does where that's another answer.
 func (r verdictReport) loading() string {
 	switch {
-	case r.LoadErrno == unix.ErrnoName(unix.ENOEXEC) && r.Errno != r.LoadErrno:
-		return ", but it is no ELF file, so init_module returns " + r.LoadErrno
+	case r.NoModule != "":
+		return ", but " + r.NoModule + ", so init_module returns " + r.LoadErrno
 	case !r.Accepted && r.Loads != nil && *r.Loads && !r.Taints:
 		return ", and loads: this kernel looks at no module's signature"
 	case r.Taints:
 		return ", loads without sig_enforce and taints the kernel"
 	case r.LoadErrno != "" && r.LoadErrno != r.Errno:
-		return ", init_module returns " + r.LoadErrno
+		return ", does not load: init_module returns " + r.LoadErrno
+	case r.Loads != nil && !*r.Loads:
+		return ", does not load"
 	}
 	return ""
+}
+
+// toDo is the advice, where there is one and something has to be done.
+func (r verdictReport) toDo() string {
+	if r.Advice == "" || r.Loads != nil && *r.Loads && !r.Taints {
+		return ""
+	}
+	return "; to do: " + r.Advice
 }
 
 func (r verdictReport) logLine() string {

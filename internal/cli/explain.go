@@ -23,6 +23,9 @@ func (p *program) explainCommand() *cli.Command {
 	}
 }
 
+// maxSeen is more than a line of a log has, in bytes.
+const maxSeen = 4096
+
 // causeReport is what explain --json prints of one cause.
 type causeReport struct {
 	Cause  string   `json:"cause"`
@@ -34,6 +37,9 @@ type causeReport struct {
 
 func (p *program) explain(c *cli.Context) error {
 	seen := strings.Join(c.Args().Slice(), " ")
+	if len(seen) > maxSeen {
+		return usagef("more than %d bytes: want one line", maxSeen)
+	}
 	causes := kernel.Causes()
 	if seen != "" {
 		causes = kernel.Explain(seen)

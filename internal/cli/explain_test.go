@@ -46,8 +46,17 @@ func TestExplain(t *testing.T) {
 		"Exec format error":                                                                          "no-module other-kernel",
 		"version magic '6.1.0' should be '6.12.0'":                                                   "other-kernel",
 		"Lockdown: insmod: unsigned module loading is restricted; see man kernel_lockdown.7":         "unsigned",
-		"mismatch": "mismatch",
-		"-22":      "container malformed",
+		"ENODATA":           "unsigned",
+		"Unknown error 129": "unsigned unavailable-key unsupported-crypto blacklisted attributes mismatch",
+		"err=-126":          "unavailable-key", "errno 74": "malformed", "hello: Unknown symbol x (err -22)": "unknown-symbol",
+		"insmod: ERROR: could not insert module x.ko: Invalid module format": "other-kernel",
+		"Problem loading X.509 certificate -65":                              "certificate",
+		"PKCS7: Message signed outside of X.509 validity window":             "validity",
+		"PKCS7: Invalid firmware sig (missing authattrs)":                    "no-attributes",
+		"x: loading out-of-tree module taints kernel.":                       "harmless",
+		"usb 1-1: new device number 5":                                       "",
+		"mismatch":                                                           "mismatch",
+		"-22":                                                                "container malformed",
 	} {
 		var names []string
 		for _, c := range kernel.Explain(seen) {
@@ -59,5 +68,8 @@ func TestExplain(t *testing.T) {
 	}
 	if got := invoke(t, "explain", "toast"); got.exit != 1 || got.out != "" {
 		t.Errorf("toast: %+v", got)
+	}
+	if got := invoke(t, "explain", "-129"); got.exit != 0 {
+		t.Errorf("-129: %+v", got)
 	}
 }

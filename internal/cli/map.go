@@ -105,6 +105,11 @@ func (p *program) mapWrap(c *cli.Context) error {
 		return err
 	}
 	signed, err := p.readValue(args[0])
+	if err == nil {
+		if _, already := mapvalue.Decode(signed); already == nil {
+			err = about(args[0], errors.New("is a map value already"))
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -195,10 +200,16 @@ func withSmallerKeys(err error, signed []byte) error {
 			fit = append(fit, kind.name)
 		}
 	}
+	if id := message.Signers[0].ID; !id.ByKeyID() {
+		const keyID = 24 // in bytes, with its headers
+		if shorter := tooLarge.Need - len(id.Issuer) - len(id.Serial) + keyID; shorter <= tooLarge.Size {
+			fit = append(fit, "this one, with -k, which names it by its identifier")
+		}
+	}
 	if fit == nil {
 		return fmt.Errorf("%w; no key's signature is short enough", err)
 	}
-	return fmt.Errorf("%w; it would fit with a key of the kind %s", err, strings.Join(fit, ", "))
+	return fmt.Errorf("%w; it would fit with one of these keys: %s", err, strings.Join(fit, ", "))
 }
 
 func (p *program) mapVerify(c *cli.Context) error {
@@ -215,10 +226,14 @@ func (p *program) mapVerify(c *cli.Context) error {
 		if err != nil {
 			return nil, err
 		}
+		value = p.spelled(item.Path, value)
 		verdict, err := judge.MapValue(value)
 		if err == nil && !verdict.Accepted && (verdict.Errno == syscall.ENOENT || verdict.Errno == syscall.EINVAL) {
-			if is := valueMistake(value); is.name != "" {
-				verdict.Reason, verdict.Advice = verdict.Reason+": this is "+is.name, is.asModule
+			if is, ofValue := valueMistake(value); is.name != "" {
+				verdict.Reason += ": this is " + is.name
+				if ofValue {
+					verdict.Advice = is.asModule
+				}
 			}
 		}
 		return verdict, err
@@ -284,6 +299,7 @@ func (p *program) mapExtract(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	raw = p.spelled(c.Args().First(), raw)
 	value, err := decodeValue(raw)
 	if err != nil {
 		return about(c.Args().First(), err)
@@ -309,16 +325,31 @@ func (p *program) decodeValue(c *cli.Context) ([]byte, *mapvalue.Value, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	raw = p.spelled(args[0], raw)
 	value, err := decodeValue(raw)
 	return raw, value, about(args[0], err)
+}
+
+// spelled is a value that was written as text, by map sign --format hex or by bpftool, as
+// its bytes. What is a value as it is stays so.
+func (p *program) spelled(path string, raw []byte) []byte {
+	if _, err := mapvalue.Decode(raw); err == nil {
+		return raw
+	}
+	value := valueText(raw)
+	if _, err := mapvalue.Decode(value); err != nil {
+		return raw
+	}
+	p.say("%s: is text in hexadecimal; the value that it spells is looked at", path)
+	return value
 }
 
 // decodeValue is mapvalue.Decode with an error that tells mistakes.
 func decodeValue(raw []byte) (*mapvalue.Value, error) {
 	value, err := mapvalue.Decode(raw)
 	if err != nil {
-		if is := valueMistake(raw); is.name != "" {
-			err = fmt.Errorf("%w: this is %s (%s)", err, is.name, is.asModule)
+		if is, _ := valueMistake(raw); is.name != "" {
+			err = fmt.Errorf("%w: this is %s", err, is.named())
 		}
 	}
 	return value, err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"sign-file/internal/compressed"
 	"sign-file/kernel"
 	"sign-file/keys"
 	modsig "sign-file/module_signature"
@@ -170,7 +171,7 @@ func examine(m *signfile.Module, skipped bool) (note string, err error) {
 	if skipped || isELF(head) {
 		return "", nil
 	}
-	if suffix := compressedAs(head); suffix != "" {
+	if suffix := compressed.Suffix(head); suffix != "" {
 		return "", fmt.Errorf("is compressed, and its name does not end with %s (a signature goes inside)", suffix)
 	}
 	if _, err := m.ReadAt(head, 0); err != nil && err != io.EOF {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -193,7 +194,11 @@ func (p *program) presigned(c *cli.Context) (*signfile.Signer, mistakeFunc, erro
 		if failed != nil || c.Bool("signed-attributes") {
 			return err
 		}
-		return fmt.Errorf("%w: %s: %s", err, file, what)
+		var path *fs.PathError
+		if !errors.As(err, &path) {
+			return fmt.Errorf("%w: %s: %s", err, file, what)
+		}
+		return &fs.PathError{Op: path.Op, Path: path.Path, Err: fmt.Errorf("%w: %s: %s", path.Err, file, what)}
 	}, nil
 }
 

@@ -88,17 +88,17 @@ func (p *program) verify(c *cli.Context) error {
 		return err
 	}
 	return run.judge(c.Int("jobs"), func(item signfile.Item) (*kernel.Verdict, error) {
-		return p.verifyModule(readOnly(c.Context), item, judge)
+		return p.verifyModule(readOnly(c.Context), item, judge, usage)
 	})
 }
 
-func (p *program) verifyModule(ctx context.Context, item signfile.Item, judge *kernel.Judge) (*kernel.Verdict, error) {
+func (p *program) verifyModule(ctx context.Context, item signfile.Item, judge *kernel.Judge, usage kernel.Usage) (*kernel.Verdict, error) {
 	module, err := p.openItem(ctx, item)
 	if err != nil {
 		return nil, err
 	}
 	defer module.Close()
-	verdict, err := judgeModule(judge, module)
+	verdict, err := judgeModule(judge, module, usage)
 	if err == nil && !verdict.Accepted {
 		err = noModule(verdict, module)
 	}
@@ -120,15 +120,21 @@ func (p *program) openItem(ctx context.Context, item signfile.Item) (*signfile.M
 
 // noModule adds to the verdict on an unsigned file what it is, if it is no module at all.
 func noModule(verdict *kernel.Verdict, module *signfile.Module) error {
-	if verdict.Errno != syscall.ENODATA && verdict.Errno != syscall.ENOEXEC {
-		return nil
-	}
 	head := make([]byte, min(module.Size(), maxLook))
 	if _, err := module.ReadAt(head, 0); err != nil && err != io.EOF {
 		return err
 	}
-	if is := whatIs(head); is.name != "" && !isELF(head) {
-		verdict.Reason, verdict.Advice = verdict.Reason+": it is "+is.name, is.asModule
+	if isELF(head) {
+		return nil
+	}
+	is := whatIs(head)
+	switch unsigned := verdict.Errno == syscall.ENODATA || verdict.Errno == syscall.ENOEXEC; {
+	case is.name == "" || !unsigned && is.name != aValue:
+	case is.asModule != "":
+		verdict.Advice = is.asModule
+		fallthrough
+	default:
+		verdict.Reason += ": it is " + is.name
 	}
 	return nil
 }
@@ -141,9 +147,9 @@ func (p *program) verifyDetached(c *cli.Context, run *verifyRun, judge *kernel.J
 	}
 	file := c.String("signature")
 	message, err := p.readAll(file, maxLook)
-	if err == nil && len(message) > 0 && message[0] != derSequence {
-		if is := whatIs(message); is.name != "" {
-			err = about(file, fmt.Errorf("%s, and no PKCS#7 message in DER (%s)", is.name, is.asModule))
+	if err == nil {
+		if is := whatIs(message); is.name != "" && is.name != aMessage {
+			err = about(file, fmt.Errorf("no PKCS#7 message in DER, but %s", is.named()))
 		}
 	}
 	if err != nil {
@@ -168,11 +174,15 @@ func (p *program) verifyDetached(c *cli.Context, run *verifyRun, judge *kernel.J
 // derSequence is the first byte of a PKCS#7 message.
 const derSequence = 0x30
 
-func judgeModule(judge *kernel.Judge, module *signfile.Module) (*kernel.Verdict, error) {
+// judgeModule: who loads modules decompresses them first; all others read what is there.
+func judgeModule(judge *kernel.Judge, module *signfile.Module, usage kernel.Usage) (*kernel.Verdict, error) {
 	if !module.Compressed() {
 		return judge.Module(module, module.Size())
 	}
 	file := module.File()
+	if usage != kernel.Module {
+		return judge.Module(file, file.Size())
+	}
 	return judge.CompressedModule(file, file.Size(), module, module.Size())
 }
 
@@ -269,6 +279,10 @@ func (p *program) trustedRing(c *cli.Context) (*kernel.Ring, error) {
 		err = trust.LoadBlacklist(&ring, file)
 	}
 	if err != nil {
+		var pathErr *fs.PathError
+		if errors.As(err, &pathErr) {
+			err = certificateAdvice(err, pathErr.Path)
+		}
 		p.fail(err)
 		return nil, exitError(exitUndecided)
 	}

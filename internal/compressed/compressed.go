@@ -5,6 +5,7 @@ package compressed
 
 import (
 	"bufio"
+	"bytes"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -39,7 +40,7 @@ func (e *LimitError) Error() string {
 
 // Format is one of the kernel's three. The zero value is none of them.
 type Format struct {
-	suffix string
+	suffix, magic string
 	// tool is the build's own command, which reads standard input.
 	tool  []string
 	read  func(io.Reader) (io.ReadCloser, error)
@@ -52,9 +53,9 @@ type Format struct {
 // is a name that could be anything's.
 func formats() []Format {
 	return []Format{
-		{".ko.xz", []string{"xz", "--check=crc32", "--lzma2=dict=1MiB", "-c"}, readXZ, writeXZ},
-		{".ko.zst", []string{"zstd", "-T0", "-q", "-f", "-c", "/proc/self/fd/0"}, readZstd, writeZstd},
-		{".ko.gz", []string{"gzip", "-n", "-c"}, readGzip, writeGzip},
+		{".ko.xz", "\xfd7zXZ\x00", []string{"xz", "--check=crc32", "--lzma2=dict=1MiB", "-c"}, readXZ, writeXZ},
+		{".ko.zst", "\x28\xb5\x2f\xfd", []string{"zstd", "-T0", "-q", "-f", "-c", "/proc/self/fd/0"}, readZstd, writeZstd},
+		{".ko.gz", "\x1f\x8b\x08", []string{"gzip", "-n", "-c"}, readGzip, writeGzip},
 	}
 }
 
@@ -68,6 +69,16 @@ func Of(name string) (f Format, ok bool) {
 		}
 	}
 	return Format{}, false
+}
+
+// Suffix is how the names of modules end that a file's beginning is one of, "" for none.
+func Suffix(head []byte) string {
+	for _, f := range formats() {
+		if bytes.HasPrefix(head, []byte(f.magic)) {
+			return f.suffix
+		}
+	}
+	return ""
 }
 
 // Decompress copies a module to dst, uncompressed, for as long as ctx lasts. It returns a
@@ -96,8 +107,14 @@ func (f Format) Decompress(ctx context.Context, dst io.Writer, src io.Reader) er
 }
 
 func (f Format) decompress(dst io.Writer, src *bufio.Reader) error {
-	if _, err := src.Peek(1); err == io.EOF {
+	head, err := src.Peek(len("\x7fELF") + 2)
+	switch suffix := Suffix(head); {
+	case len(head) == 0 && err == io.EOF:
 		return errors.New("an empty file") // which zstd takes for no module
+	case bytes.HasPrefix(head, []byte("\x7fELF")):
+		return errors.New("it is not compressed, though its name says so: the name of such a module ends with .ko")
+	case suffix != "" && suffix != f.suffix:
+		return fmt.Errorf("it is compressed in another way than its name says: the name has to end with %s", suffix)
 	}
 	r, err := f.read(src)
 	if err != nil {

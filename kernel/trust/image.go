@@ -73,6 +73,9 @@ func imageCertificates(image []byte) ([]*certificate.Certificate, error) {
 		if image, err = unpack(payload); err != nil {
 			return nil, fmt.Errorf("unpacking the kernel image: %w", err)
 		}
+		if isModule(image) {
+			return nil, ErrModule
+		}
 	}
 	list, err := builtinList(image)
 	if err != nil {

@@ -5,15 +5,16 @@ package trust
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
 
 	"sign-file/certificate"
-	"sign-file/cms"
 	"sign-file/internal/bounded"
 	"sign-file/internal/paths"
 	"sign-file/kernel"
+	modsig "sign-file/module_signature"
 )
 
 // Load has the ring trust every certificate of the named sources: files with
@@ -93,13 +94,22 @@ func (l *loader) addFile(data []byte) error {
 		}
 		return err
 	}
-	if m, err := cms.Parse(data); err == nil && len(m.Signers) > 0 {
+	switch {
+	case bytes.HasSuffix(data, []byte(modsig.Marker)):
+		return ErrModule // what a signed file begins like is its own affair
+	case certificate.Signed(data):
 		return ErrMessage
 	}
 	all, err := certificate.All(data)
+	if err != nil && (bytes.HasPrefix(data, []byte("0\x82")) || bytes.Contains(data, []byte("-----BEGIN CERTIFICATE-----"))) {
+		err = fmt.Errorf("%w: %w", errCertificate, err)
+	}
 	l.ring.AddTo(l.keyring, all...)
 	return err
 }
+
+// errCertificate: who names a folder means every certificate in it.
+var errCertificate = errors.New("looks like a certificate, and is not read as one")
 
 // ErrMessage refuses a signature as a source of certificates: those in it came with what
 // it signs.
@@ -124,8 +134,12 @@ func (l *loader) loadDir(path string) error {
 		if info, err := os.Stat(name); err != nil || !info.Mode().IsRegular() {
 			continue
 		}
-		if err := l.loadFile(name); err != nil && os.IsPermission(err) {
+		switch err := l.loadFile(name); {
+		case err != nil && os.IsPermission(err):
 			return err
+		case errors.Is(err, errCertificate):
+			l.note("%v", err)
+			l.ring.Incomplete(err.Error())
 		}
 	}
 	if len(l.ring.Certificates()) == before {

@@ -51,9 +51,6 @@ func (l *loader) loadRunning(m machine) error {
 	err := found.loadFiles(m, rules.Keyrings())
 	if err == nil {
 		found.readKeys(m)
-		if found.ring.Size() == 0 {
-			err = fmt.Errorf("no key of the running kernel is readable: name its image, or certificates (%s)", strings.Join(found.notes, "; "))
-		}
 	}
 	l.notes = append(l.notes, found.notes...)
 	if err == nil {
@@ -79,7 +76,9 @@ func (l *loader) loadOwnImage(m machine) error {
 			return err
 		}
 	}
-	l.note("the image of kernel %s is not to be found or not readable, so its built-in certificates are not known", m.release)
+	why := fmt.Sprintf("the image of kernel %s is not to be found or not readable, so its built-in certificates are not known", m.release)
+	l.note("%s", why)
+	l.ring.Incomplete(why)
 	return nil
 }
 
@@ -212,7 +211,9 @@ func (l *loader) readKeys(m machine) {
 			if keyring := where[id]; keyring != "" {
 				in = " in " + string(keyring)
 			}
-			l.note("the kernel has a key %q%s, and no file here holds its certificate (key %x)", description, in, serial)
+			why := fmt.Sprintf("the kernel has a key %q%s, and no file here holds its certificate (key %x)", description, in, serial)
+			l.note("%s", why)
+			l.ring.Incomplete(why)
 		}
 	}
 	slices.Sort(l.notes)
