@@ -9,7 +9,7 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 TAGS    := urfave_cli_no_docs,netgo,osusergo
 comma   := ,
-SCRIPTS := try.sh .ci/run $(wildcard tools/* test/*.sh test/kernel/*.sh)
+SCRIPTS := try.sh $(wildcard examples/*) .ci/run $(wildcard tools/* test/*.sh test/kernel/*.sh)
 
 .PHONY: build static check test test-tree test-kernel race lint vuln bpf fuzz bench install clean timing
 

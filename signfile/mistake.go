@@ -14,6 +14,7 @@ import (
 
 	"sign-file/certificate"
 	"sign-file/digest"
+	"sign-file/internal/scheme"
 )
 
 // Mistake says in words why a signature value that was made elsewhere is not one of this
@@ -31,7 +32,7 @@ func (s *Signer) Mistake(value []byte, content io.Reader) (string, error) {
 	case *rsa.PublicKey:
 		return s.mistakeRSA(key, value, sums), nil
 	case *ecdsa.PublicKey:
-		return s.mistakeECDSA(value, sums), nil
+		return s.mistakeECDSA(scheme.ECDSAInDER(key, value), sums), nil
 	case *mldsa.PublicKey:
 		if want := key.Parameters().SignatureSize(); len(value) != want {
 			return fmt.Sprintf("it has %d bytes, and a value of %v %d", len(value), key.Parameters(), want), nil

@@ -30,7 +30,7 @@ import (
 type Options struct {
 	// Key is any crypto.Signer: one of package keys, a private key of crypto/rsa or
 	// crypto/ecdsa, a token's or a signing service's. It is asked to sign a digest
-	// with its hash, PKCS#1 v1.5 for RSA; an ECDSA signature is ASN.1 DER. An RSA key
+	// with its hash, PKCS#1 v1.5 for RSA; an ECDSA signature is ASN.1 DER, or r followed by s. An RSA key
 	// whose answer does not verify, or that has no SHA-3 and the like, is asked once
 	// more, for a complete DigestInfo with crypto.Hash(0). ML-DSA keys sign mu, with
 	// mldsacrypto.MLDSAMu. Public may be nil where the key itself can't tell: then it
@@ -323,6 +323,9 @@ func (s *Signer) verified(ctx context.Context, sum, data []byte, opts crypto.Sig
 		return nil, fmt.Errorf("signing: %w", err)
 	}
 	signature = bytes.Clone(signature)
+	if key, ok := s.public.(*ecdsa.PublicKey); ok {
+		signature = scheme.ECDSAInDER(key, signature)
+	}
 	if err := s.options.Certificate.CheckSignature(s.options.Digest, sum, signature); err != nil {
 		return nil, fmt.Errorf("the certificate does not verify the signature, so it is not used: %w", err)
 	}

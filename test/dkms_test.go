@@ -70,6 +70,25 @@ func TestDKMS(t *testing.T) {
 		checkSameBytes(t, module, d.unsigned())
 	})
 
+	// DKMS looks whether the key is a file, and hands no passphrase on.
+	for what, prepare := range dkmsReferences {
+		t.Run("takes a file that names "+what, func(t *testing.T) {
+			t.Parallel()
+			d, dir := newDKMS(t), t.TempDir()
+			cert, lines, env := prepare(t, dir)
+			pair := keyPair{filepath.Join(dir, "key.ref"), cert}
+			writeFile(t, pair.key, "sign-file key reference\n"+lines, 0o600)
+			module, log := d.build(t, pair, env...)
+			checkArguments(t, d, "sha384", pair)
+			if strings.Contains(log, "sign-file: ") {
+				t.Errorf("the log has a message of ours:\n%s", log)
+			}
+			if out, status := verify(t, "--trusted="+cert, module); status != 0 {
+				t.Errorf("exit %d\n%s", status, out)
+			}
+		})
+	}
+
 	// Here DKMS does not call the program at all. If that changes, what it does with a
 	// key that is missing has to be tested here.
 	t.Run("is not called where no key can be made", func(t *testing.T) {
@@ -82,6 +101,28 @@ func TestDKMS(t *testing.T) {
 			t.Errorf("the program was called (%v):\n%s", err, log)
 		}
 	})
+}
+
+// dkmsReferences make, in a folder, keys of all kinds: the certificate, the lines of the
+// reference, and the environment of a token, without its PIN.
+var dkmsReferences = map[string]func(t *testing.T, dir string) (cert, lines string, env []string){
+	"an encrypted key": func(t *testing.T, dir string) (cert, lines string, env []string) {
+		pair := newKeyPair(t, dir, "-passout", "pass:"+passphrase)
+		writeFile(t, dir+"/pass", passphrase+"\n", 0o600)
+		return pair.cert, "key " + filepath.Base(pair.key) + "\npassphrase-file pass\n", nil
+	},
+	"a signing program": func(t *testing.T, dir string) (cert, lines string, env []string) {
+		script := "#!/bin/bash\nread -r hash digest\nexec openssl pkeyutl -sign -inkey " + absolute(t, keys+"/rsa2048.key") +
+			" -pkeyopt digest:$hash -in <(xxd -r -p <<<\"$digest\")\n"
+		writeFile(t, dir+"/remote", script, 0o755)
+		return absolute(t, keys+"/rsa2048.x509"), "key exec:" + dir + "/remote\n", nil
+	},
+	"a token's key": func(t *testing.T, dir string) (cert, lines string, env []string) {
+		h := newSoftHSM(t)
+		h.load("vault", "rsa2048", "01")
+		writeFile(t, dir+"/pin", tokenPIN+"\n", 0o600)
+		return absolute(t, keys+"/rsa2048.x509"), "key pkcs11:token=vault;object=rsa2048\npassphrase-file pin\n", h.env
+	},
 }
 
 // dkms is a folder with all that DKMS otherwise keeps in /etc, /usr/src and /var/lib.

@@ -1,6 +1,7 @@
 package scheme
 
 import (
+	"crypto/ecdsa"
 	"fmt"
 	"math/big"
 
@@ -20,6 +21,24 @@ func EncodeECDSA(raw []byte) ([]byte, error) {
 		b.AddASN1BigInt(new(big.Int).SetBytes(raw[len(raw)/2:])) // s INTEGER }
 	})
 	return b.Bytes()
+}
+
+// ECDSAInDER encodes a signature by a key if it is the bare r and s, as tokens and some
+// services give it, and returns any other as it is.
+func ECDSAInDER(key *ecdsa.PublicKey, signature []byte) []byte {
+	size := (key.Curve.Params().N.BitLen() + 7) / 8
+	if len(signature) != 2*size || isSequence(signature) {
+		return signature
+	}
+	if der, err := EncodeECDSA(signature); err == nil {
+		return der
+	}
+	return signature
+}
+
+func isSequence(der []byte) bool {
+	input := cryptobyte.String(der)
+	return input.SkipASN1(cbasn1.SEQUENCE) && input.Empty()
 }
 
 // DecodeECDSA reverses EncodeECDSA. ok is false for what is not strict DER. The numbers
