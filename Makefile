@@ -35,7 +35,7 @@ test:
 TREE ?= all
 test-tree:
 	test/modules.sh
-	SIGN_FILE_TREE=$(TREE) $(GO) test -tags $(TAGS) -run '^TestSignTree$$' ./test
+	SIGN_FILE_TREE=$(TREE) $(GO) test -tags $(TAGS) -run '^Test(SignTree|TwoPassTree)$$' ./test
 
 # Package kernel against booted kernels, every one of the cache, which fetch.sh
 # fills: 6.1 and 6.12 at the least. Emulated, so it needs no KVM, but minutes. The

@@ -27,8 +27,17 @@ import (
 	"sign-file/test/testenv"
 )
 
-// treeVariable says how many real modules TestSignTree takes: a number, or "all".
-const treeVariable = "SIGN_FILE_TREE"
+// treeSize is how many real modules the tests of trees take: SIGN_FILE_TREE is a number, or "all".
+func treeSize() int {
+	value := os.Getenv("SIGN_FILE_TREE")
+	if value == "all" {
+		return math.MaxInt32
+	}
+	if n, err := strconv.Atoi(value); err == nil {
+		return n
+	}
+	return 200
+}
 
 // moduleTree is a folder of real modules, unsigned.
 type moduleTree struct {
@@ -115,13 +124,7 @@ func checkSameTree(t *testing.T, got, want moduleTree) {
 // TestSignTree holds a tree of real modules against what the real sign-file makes of
 // each: in place and beside it, with any number of jobs.
 func TestSignTree(t *testing.T) {
-	n := 200
-	if value := os.Getenv(treeVariable); value == "all" {
-		n = math.MaxInt32
-	} else if value != "" {
-		n, _ = strconv.Atoi(value)
-	}
-	unsigned, pair := newTree(t, n), newKeyPair(t, t.TempDir(), "-nodes")
+	unsigned, pair := newTree(t, treeSize()), newKeyPair(t, t.TempDir(), "-nodes")
 	want := unsigned.judged(t, "sha256", pair)
 	for _, jobs := range []string{"-j1", "--jobs=16"} {
 		beside := moduleTree{filepath.Join(t.TempDir(), "new"), nil}

@@ -3,16 +3,24 @@ package test
 import (
 	"bufio"
 	"bytes"
+	"crypto"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"sign-file/test/testenv"
 )
@@ -294,4 +302,108 @@ func TestDetachedMessage(t *testing.T) {
 	}
 	// What dm-verity and systemd read is OpenSSL's as well.
 	mustRun(t, nil, "openssl", "smime", "-verify", "-binary", "-inform", "DER", "-in", dir+"/root.hash.p7s", "-content", dir+"/root.hash", "-certfile", cert, "-noverify", "-out", "/dev/null")
+}
+
+// TestTwoPassTree holds real modules, some of them compressed, that two passes sign against
+// what the real sign-file makes of each. The second pass is ended while it waits for an
+// answer, then at random moments, and then finished.
+func TestTwoPassTree(t *testing.T) {
+	unsigned := newTree(t, treeSize())
+	pair := keyPair{absolute(t, keys+"/rsa2048.key"), absolute(t, keys+"/rsa2048.x509")}
+	want := unsigned.judged(t, "sha256", pair)
+	packed := compressSome(t, unsigned)
+	list, err := exec.Command(program(t), "digest", "--format", "json", "sha256", unsigned.dir).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := signLines(t, string(list), pair.key)
+	if len(answers) != len(unsigned.modules) {
+		t.Fatalf("%d digests of %d modules", len(answers), len(unsigned.modules))
+	}
+	old := unsigned.content(t)
+
+	slices.Reverse(answers)
+	attach := exec.Command(program(t), "attach", "--quiet", "--signatures", "-", "--cert", pair.cert, unsigned.dir)
+	lines, err := attach.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := attach.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for _, answer := range answers[:len(answers)-1] {
+		io.WriteString(lines, answer)
+	}
+	time.Sleep(100 * time.Millisecond)
+	attach.Process.Signal(syscall.SIGTERM) // while the last answer is waited for
+	if err := attach.Wait(); err == nil {
+		t.Error("half of the answers were enough")
+	}
+	if !maps.EqualFunc(old, unsigned.content(t), bytes.Equal) {
+		t.Error("a module was changed before the answers were complete")
+	}
+
+	file := filepath.Join(t.TempDir(), "signatures")
+	writeFile(t, file, strings.Join(answers, ""), 0o600)
+	command := []string{program(t), "attach", "--quiet", "--signatures", file, "--cert", pair.cert, unsigned.dir}
+	for round := range 6 {
+		end := []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM}[round%2]
+		killAfter(t, rand.N(time.Duration(len(answers))*200*time.Microsecond), end, command[0], command[1:]...)
+		for name := range unsigned.content(t) {
+			if end == syscall.SIGKILL && strings.HasPrefix(filepath.Base(name), ".sign-file-") {
+				os.Remove(unsigned.path(name))
+			}
+		}
+	}
+	mustRun(t, nil, command[0], append([]string{"attach", "--unsigned-only"}, command[2:]...)...)
+	for name, path := range packed {
+		mustRun(t, nil, "xz", "-d", path)
+		if !bytes.Equal(readFile(t, unsigned.path(name)), readFile(t, want.path(name))) {
+			t.Errorf("%s: another content", name)
+		}
+	}
+	checkSameTree(t, unsigned, want)
+}
+
+// compressSome compresses every tenth module of a tree, as kernel builds do.
+func compressSome(t *testing.T, r moduleTree) map[string]string {
+	packed := map[string]string{}
+	for i, name := range r.modules {
+		if i%10 == 0 {
+			mustRun(t, nil, "xz", "-0", "--check=crc32", r.path(name))
+			packed[name] = r.path(name) + ".xz"
+		}
+	}
+	return packed
+}
+
+// signLines is a signing side that is faster than a process for each digest.
+func signLines(t *testing.T, list, key string) (answers []string) {
+	t.Helper()
+	block, _ := pem.Decode(readFile(t, key))
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(list) {
+		var answer map[string]any
+		if err := json.Unmarshal([]byte(line), &answer); err != nil {
+			t.Fatal(err)
+		}
+		sum, err := hex.DecodeString(answer["digest"].(string))
+		if err != nil {
+			t.Fatal(err)
+		}
+		signature, err := parsed.(crypto.Signer).Sign(nil, sum, crypto.SHA256)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer["signature"] = signature // base64 in JSON
+		encoded, err := json.Marshal(answer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answers = append(answers, string(encoded)+"\n")
+	}
+	return answers
 }
