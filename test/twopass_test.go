@@ -178,16 +178,8 @@ func TestTwoPassesRecipe(t *testing.T) {
 		testenv.Tool(t, tool)
 	}
 	p := newTwoPass(t, "rsa2048", "sha256")
-	_, section, _ := strings.Cut(string(readFile(t, "../docs/remote-signing.md")), "## Whole trees in two passes")
-	section, _, _ = strings.Cut(section, "\nThe tree is")
-	var lines []string
-	for line := range strings.Lines(section) {
-		if code, ok := strings.CutPrefix(line, "    "); ok {
-			lines = append(lines, code)
-		}
-	}
 	key, cert := p.pair()
-	script := strings.NewReplacer("sign-file ", program(t)+" ", "key.pem", key, "cert.pem", cert, "verify ", "verify --kernel 6.12 ").Replace(strings.Join(lines, ""))
+	script := strings.NewReplacer("sign-file ", program(t)+" ", "key.pem", key, "cert.pem", cert, "verify ", "verify --kernel 6.12 ").Replace(docsSection(t, "## Whole trees in two passes", "\nThe tree is"))
 	out := mustRun(t, nil, "env", "-C", p.dir, "bash", "-e", "-o", "pipefail", "-c", script)
 	if strings.Count(out, ": verified: ") != 5 {
 		t.Errorf("%s\n%s", script, out)
@@ -302,6 +294,49 @@ func TestDetachedMessage(t *testing.T) {
 	}
 	// What dm-verity and systemd read is OpenSSL's as well.
 	mustRun(t, nil, "openssl", "smime", "-verify", "-binary", "-inform", "DER", "-in", dir+"/root.hash.p7s", "-content", dir+"/root.hash", "-certfile", cert, "-noverify", "-out", "/dev/null")
+}
+
+// TestVerityRecipes runs the recipes of the page with the tools that they are for. A message
+// is fs-verity's own but for the NULL parameters of its hash: the signature value is the same.
+func TestVerityRecipes(t *testing.T) {
+	for _, tool := range []string{"veritysetup", "fsverity", "xxd"} {
+		testenv.Tool(t, tool)
+	}
+	dir := t.TempDir()
+	key, cert := absolute(t, keys+"/rsa2048.key"), absolute(t, keys+"/rsa2048.pem")
+	writeFile(t, dir+"/data", strings.Repeat("data", 1<<18), 0o644)
+	out := mustRun(t, nil, "veritysetup", "format", dir+"/data", dir+"/hashes")
+	_, roothash, _ := strings.Cut(out, "Root hash:")
+	section := docsSection(t, "## A message alone", "\n## ")
+	script := strings.NewReplacer("sign-file ", program(t)+" ", "key.pem", key, "cert.pem", cert).Replace(section)
+	script = "roothash=" + strings.Fields(roothash)[0] + "\nsigned() { openssl pkeyutl -sign -inkey " + key + " -pkeyopt digest:sha256 -in digest -out signature; }\n" +
+		strings.Replace(script, program(t)+" attach", "signed; cp verity.roothash.p7s first; "+program(t)+" attach", 1) + "\ncmp first verity.roothash.p7s\n"
+	mustRun(t, nil, "env", "-C", dir, "bash", "-e", "-o", "pipefail", "-c", script)
+	for _, name := range []string{"verity.roothash", "data.verity"} {
+		mustRun(t, nil, "openssl", "smime", "-verify", "-binary", "-inform", "DER", "-in", dir+"/"+name+".p7s", "-content", dir+"/"+name, "-certfile", cert, "-noverify", "-out", "/dev/null")
+	}
+	mustRun(t, nil, "fsverity", "sign", dir+"/data", dir+"/theirs", "--key="+key, "--cert="+cert)
+	ours, theirs := readFile(t, dir+"/data.verity.p7s"), readFile(t, dir+"/theirs")
+	if !bytes.HasSuffix(ours, theirs[len(theirs)-256:]) {
+		t.Error("fsverity makes another signature value")
+	}
+}
+
+// docsSection returns the indented lines of a section of the page on remote signing.
+func docsSection(t *testing.T, from, to string) string {
+	t.Helper()
+	_, section, _ := strings.Cut(string(readFile(t, "../docs/remote-signing.md")), from)
+	section, _, _ = strings.Cut(section, to)
+	var lines []string
+	for line := range strings.Lines(section) {
+		if code, ok := strings.CutPrefix(line, "    "); ok {
+			lines = append(lines, code)
+		}
+	}
+	if len(lines) == 0 {
+		t.Fatalf("no lines below %q", from)
+	}
+	return strings.Join(lines, "")
 }
 
 // TestTwoPassTree holds real modules, some of them compressed, that two passes sign against
