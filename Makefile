@@ -6,15 +6,20 @@
 
 export GO ?= go
 PREFIX  ?= /usr/local
+bindir  ?= $(PREFIX)/bin
+mandir  ?= $(PREFIX)/share/man
 DESTDIR ?=
+LDFLAGS ?= -s -w
+# Go ends where there is a repository that git refuses: one of another owner's, in packaging.
+VCS     := $(shell git rev-parse HEAD >/dev/null 2>&1 || echo -buildvcs=false)
 TAGS    := urfave_cli_no_docs,netgo,osusergo
 comma   := ,
 SCRIPTS := try.sh $(wildcard examples/*) .ci/run $(wildcard tools/* test/*.sh test/kernel/*.sh)
 
-.PHONY: build static check test test-tree test-kernel race lint vuln bpf fuzz bench install clean timing
+.PHONY: build static check test test-tree test-kernel race lint vuln bpf fuzz bench install uninstall clean timing
 
 build:
-	$(GO) build -trimpath -tags $(TAGS) -ldflags '-s -w' -o sign-file .
+	$(GO) build -trimpath $(VCS) -tags $(TAGS) -ldflags '$(LDFLAGS)' -o sign-file .
 
 # Without keys on tokens, and without any shared library.
 static:
@@ -88,11 +93,17 @@ bench: build
 	test/modules.sh
 	$(GO) run ./test/bench $(if $(filter full,$(BENCH)),-factor 5) | tee docs/bench.md
 
-install: build
-	install -D -m 0755 sign-file $(DESTDIR)$(PREFIX)/bin/sign-file
-	ln -sf sign-file $(DESTDIR)$(PREFIX)/bin/extract-cert
-	ln -sf sign-file $(DESTDIR)$(PREFIX)/bin/kmodsign
-	install -D -m 0644 sign-file.1 $(DESTDIR)$(PREFIX)/share/man/man1/sign-file.1
+# What "make" or "make static" has built, by whoever it was.
+install:
+	@test -x sign-file || { echo 'make install: no sign-file: run make first' >&2; exit 1; }
+	install -D -m 0755 sign-file $(DESTDIR)$(bindir)/sign-file
+	ln -sf sign-file $(DESTDIR)$(bindir)/extract-cert
+	ln -sf sign-file $(DESTDIR)$(bindir)/kmodsign
+	install -D -m 0644 sign-file.1 $(DESTDIR)$(mandir)/man1/sign-file.1
+
+uninstall:
+	rm -f $(DESTDIR)$(bindir)/sign-file $(DESTDIR)$(bindir)/extract-cert $(DESTDIR)$(bindir)/kmodsign \
+	  $(DESTDIR)$(mandir)/man1/sign-file.1
 
 clean:
 	rm -f sign-file
