@@ -78,8 +78,11 @@ func First(file []byte) (*Certificate, error) {
 }
 
 // PEM takes every certificate of a PEM file, as PEM_read_bio_X509 finds them; none is no
-// error.
+// error, and a damaged block of whatever type is.
 func PEM(file []byte) ([]*Certificate, error) {
+	if err := checkPEM(file); err != nil {
+		return nil, err
+	}
 	var all []*Certificate
 	for block, rest := nextPEM(file, "CERTIFICATE", "X509 CERTIFICATE"); block != nil; block, rest = nextPEM(rest, "CERTIFICATE", "X509 CERTIFICATE") {
 		c, err := Parse(block)
@@ -130,6 +133,22 @@ func nextPEM(file []byte, types ...string) (der, rest []byte) {
 		}
 		file = rest
 	}
+}
+
+// checkPEM finds blocks that encoding/pem passes over, being damaged: cut off, within
+// another, not in base64.
+func checkPEM(file []byte) error {
+	number := 1
+	for block := range bytes.SplitSeq(append([]byte("\n"), file...), []byte("\n-----BEGIN ")) {
+		first, _, _ := bytes.Cut(block, []byte("\n"))
+		if number > 1 && bytes.HasSuffix(bytes.TrimSpace(first), []byte("-----")) { // no other line begins one
+			if decoded, _ := pem.Decode(append([]byte("-----BEGIN "), block...)); decoded == nil {
+				return fmt.Errorf("PEM block %d of the file is damaged", number-1)
+			}
+		}
+		number++
+	}
+	return nil
 }
 
 // Parse reads one DER certificate and ignores what follows it.

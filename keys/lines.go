@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -36,6 +37,8 @@ type lines struct {
 	said    *bounded.Buffer
 	waiting chan chan reply // in the order of the questions
 	ended   chan struct{}   // closed when the process's output is
+	silent  atomic.Bool     // it was killed for want of an answer
+	strayed atomic.Bool     // and for one that nobody asked for
 }
 
 type reply struct {
@@ -81,7 +84,7 @@ func (k *linesKey) SignContext(ctx context.Context, _ io.Reader, digest []byte, 
 	if err != nil {
 		return nil, err
 	}
-	answer, err := k.ask(line)
+	answer, p, err := k.ask(line)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", k.words[0], err)
 	}
@@ -94,7 +97,9 @@ func (k *linesKey) SignContext(ctx context.Context, _ io.Reader, digest []byte, 
 		}
 		return k.signature(r.line)
 	case <-timeout.C:
-		return nil, fmt.Errorf("%s: no answer within %v", k.words[0], commandTimeout)
+		p.silent.Store(true) // whoever waits behind this would wait as long again
+		p.kill()
+		return nil, fmt.Errorf("%s: %w", k.words[0], p.why(k))
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -113,28 +118,28 @@ func (k *linesKey) signature(line string) ([]byte, error) {
 }
 
 // ask puts a question, and returns where its answer will be.
-func (k *linesKey) ask(line string) (<-chan reply, error) {
+func (k *linesKey) ask(line string) (<-chan reply, *lines, error) {
 	k.mutex.Lock()
 	defer k.mutex.Unlock()
 	if k.started == nil && k.failed == nil {
 		k.started, k.failed = k.start()
 	}
 	if k.failed != nil {
-		return nil, k.failed
+		return nil, nil, k.failed
 	}
 	answer := make(chan reply, 1)
 	select {
 	case k.started.waiting <- answer:
 	case <-k.started.ended:
 		k.failed = k.started.why(k)
-		return nil, k.failed
+		return nil, nil, k.failed
 	}
 	if _, err := io.WriteString(k.started.in, line); err != nil {
 		<-k.started.ended
 		k.failed = k.started.why(k)
-		return nil, k.failed
+		return nil, nil, k.failed
 	}
-	return answer, nil
+	return answer, k.started, nil
 }
 
 func (k *linesKey) start() (*lines, error) {
@@ -168,7 +173,8 @@ func (p *lines) read(out io.Reader, k *linesKey) {
 			continue
 		default:
 		}
-		break // an answer that nobody has asked for: those after it would be another's
+		p.strayed.Store(true) // those after it would be another's
+		break
 	}
 	p.kill()
 	p.cmd.Wait()
@@ -185,5 +191,12 @@ func (p *lines) read(out io.Reader, k *linesKey) {
 
 // why is the error of all that is left once the process has ended.
 func (p *lines) why(k *linesKey) error {
-	return fmt.Errorf("ended before it answered, or said what it was not asked%s", k.quote(p.said.Bytes()))
+	what := "ended before it answered"
+	switch {
+	case p.silent.Load():
+		what = fmt.Sprintf("no answer within %v", commandTimeout)
+	case p.strayed.Load():
+		what = "wrote a line that it was not asked for (one for each: base64 -w0)"
+	}
+	return fmt.Errorf("%s%s", what, k.quote(p.said.Bytes()))
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -92,7 +93,7 @@ func TestLinesFail(t *testing.T) {
 		"says it on stderr":  {"echo no card >&2; exit 1", "", "no card"},
 		"a line too long":    {"read -r x; head -c 100000 /dev/zero; sleep 9", "", "ended"},
 		"answers unasked":    {"echo AAAA; sleep 9", "", "ended"},
-		"more than is asked": {"read -r x; echo AAAA; echo BBBB; sleep 9", "ok", "ended"},
+		"more than is asked": {"read -r x; echo AAAA; echo BBBB; sleep 9", "ok", "was not asked for"},
 	} {
 		key := helper(t, c.script)
 		if strings.Contains(what, "unasked") {
@@ -152,13 +153,23 @@ func TestReferenceFile(t *testing.T) {
 	write("pin", "secret\n", 0o600)
 	write("open-pin", "secret\n", 0o644)
 	write("echo", "#!/bin/sh\necho secret\n", 0o700)
+	write("agent", "#!/bin/sh\nsleep 5 &\necho secret\n", 0o700)
+	if err := syscall.Mkfifo(filepath.Join(dir, "fifo"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	t.Setenv("CREDENTIALS_DIRECTORY", dir)
 	const head = "sign-file key reference\nkey k\n"
 	for content, says := range map[string]string{
-		head + "passphrase-file pin\n":                              "",
-		head + "# a comment\n\n passphrase-file  " + dir + "/pin\n": "",
-		head + "passphrase-credential pin\n":                        "",
-		head + "passphrase-command " + dir + "/echo\n":              "",
+		head + "passphrase-file pin\n":                                    "",
+		head + "# a comment\n\n passphrase-file  " + dir + "/pin\n":       "",
+		head + "passphrase-credential pin\n":                              "",
+		head + "passphrase-command " + dir + "/echo\n":                    "",
+		head + "passphrase-command ./echo\n":                              "",
+		head + "passphrase-command ./agent\n":                             "",
+		head + "passphrase-file fifo\n":                                   "not a regular file",
+		"sign-file key reference\nkey exec:./echo more words\n":           "",
+		"sign-file key reference\nkey exec-lines:./echo\n":                "",
+		"sign-file key reference\nkey exec:./echo\npassphrase-file pin\n": "no use to a command",
 		head:                                                "no PIN",
 		head + "passphrase-file open-pin\n":                 "others have rights",
 		head + "passphrase-file none\n":                     "no such file",
@@ -185,6 +196,24 @@ func TestReferenceFile(t *testing.T) {
 	for _, mode := range []os.FileMode{0o620, 0o602, 0o666} {
 		if _, err := keys.Open(t.Context(), write("ref", head+"passphrase-file pin\n", mode), nil); err == nil {
 			t.Errorf("mode %o: no error", mode)
+		}
+	}
+	ref := write("ref", head+"passphrase-file pin\n", 0o600)
+	link := filepath.Join(t.TempDir(), "link") // beside which there is no k
+	if err := os.Symlink(ref, link); err != nil {
+		t.Fatal(err)
+	}
+	if opened, err := keys.Open(t.Context(), link, nil); err != nil {
+		t.Error(err)
+	} else {
+		opened.Close()
+	}
+	for mode, fine := range map[os.FileMode]bool{0o777: false, 0o777 | os.ModeSticky: true, 0o755: true} {
+		if err := os.Chmod(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := keys.Open(t.Context(), ref, nil); (err == nil) != fine {
+			t.Errorf("in a folder of mode %v: %v", mode, err)
 		}
 	}
 }

@@ -48,6 +48,13 @@ const maxReferenceFile = 64 << 10
 // openReferenceFile opens the key that a file names. Who may write the file chooses what
 // is run, and with which secret, so nobody but its reader and root may.
 func openReferenceFile(ctx context.Context, path string, pin PINFunc) (Key, error) {
+	path, err := filepath.EvalSymlinks(path) // its folder is the file's, and no link's to it
+	if err != nil {
+		return nil, err
+	}
+	if err := ownFolder(filepath.Dir(path)); err != nil {
+		return nil, err
+	}
 	data, err := readOwn(path, 0o022)
 	if err != nil {
 		return nil, err
@@ -62,6 +69,9 @@ func openReferenceFile(ctx context.Context, path string, pin PINFunc) (Key, erro
 	if data, err := readFile(ctx, ref.key); KindOf(ref.key) == File && err == nil && isReferenceFile(data) {
 		return nil, errors.New("too many references: it names another one")
 	}
+	if ref.passphrase != nil && KindOf(ref.key) == Command {
+		return nil, errors.New("a passphrase is of no use to a command: it has its own, in its environment or of a file")
+	}
 	key, err := Open(ctx, ref.key, pin)
 	if err != nil {
 		return nil, fmt.Errorf("the key that it names: %w", err)
@@ -69,10 +79,24 @@ func openReferenceFile(ctx context.Context, path string, pin PINFunc) (Key, erro
 	return key, nil
 }
 
+// ownFolder: who may rename a file's name can put another there, or an older one of its
+// owner's.
+func ownFolder(folder string) error {
+	info, err := os.Stat(folder)
+	if err != nil {
+		return err
+	}
+	owner := info.Sys().(*syscall.Stat_t).Uid
+	if owner != 0 && int(owner) != os.Geteuid() || info.Mode()&0o002 != 0 && info.Mode()&fs.ModeSticky == 0 {
+		return fmt.Errorf("%s: others may change what is in this folder", folder)
+	}
+	return nil
+}
+
 // readOwn reads a file that belongs to root or to this user, and that no others have the
 // given rights to.
 func readOwn(path string, others fs.FileMode) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // no FIFO is waited for
 	if err != nil {
 		return nil, err
 	}
@@ -124,10 +148,25 @@ func parseReferenceFile(ctx context.Context, data []byte, folder string) (ref re
 
 // inFolder is a path as the file in that folder means it.
 func inFolder(folder, reference string) string {
-	if KindOf(reference) != File || filepath.IsAbs(reference) {
-		return reference
+	switch KindOf(reference) {
+	case Command:
+		scheme, words, _ := strings.Cut(reference, ":")
+		return scheme + ":" + strings.Join(commandIn(folder, strings.Fields(words)), " ")
+	case File:
+		if !filepath.IsAbs(reference) {
+			return filepath.Join(folder, reference)
+		}
 	}
-	return filepath.Join(folder, reference)
+	return reference
+}
+
+// commandIn finds a command that is named by a path where the reference is: who calls may be
+// in any folder, with anybody's commands in it.
+func commandIn(folder string, words []string) []string {
+	if len(words) > 0 && strings.Contains(words[0], "/") && !filepath.IsAbs(words[0]) {
+		words[0] = filepath.Join(folder, words[0])
+	}
+	return words
 }
 
 // passphraseFrom returns what gets the passphrase when it is asked for.
@@ -147,7 +186,7 @@ func passphraseFrom(ctx context.Context, how, value, folder string) (PINFunc, er
 			return onePassphrase(bounded.ReadFile(filepath.Join(dir, value), maxReferenceFile))
 		}, nil
 	case "passphrase-command":
-		words := strings.Fields(value)
+		words := commandIn(folder, strings.Fields(value))
 		return func(string) ([]byte, error) { return onePassphrase(runForPassphrase(ctx, words)) }, nil
 	}
 	return nil, errors.New("is not known (want passphrase-file, passphrase-credential or passphrase-command)")
@@ -175,7 +214,7 @@ func runForPassphrase(ctx context.Context, words []string) ([]byte, error) {
 	cmd.WaitDelay = time.Second
 	out := bounded.Buffer{Limit: maxReferenceFile}
 	cmd.Stdout, cmd.Stderr = &out, io.Discard
-	if err := cmd.Run(); err != nil {
+	if err := cmd.Run(); err != nil && !errors.Is(err, exec.ErrWaitDelay) { // an agent that it has started
 		return nil, fmt.Errorf("%s, which was to write the passphrase: %w", words[0], err)
 	}
 	return out.Bytes(), nil

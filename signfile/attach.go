@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 
+	"filippo.io/mldsa"
+
 	"sign-file/certificate"
 	"sign-file/cms"
 	"sign-file/digest"
@@ -53,6 +55,9 @@ func (s *Signer) finished(message []byte) (*Signer, error) {
 	named := info.ID.ByKeyID() && bytes.Equal(info.ID.SubjectKeyID, c.SubjectKeyID) || bytes.Equal(info.ID.Issuer, c.Issuer) && bytes.Equal(info.ID.Serial, c.Serial)
 	if !named {
 		return nil, ErrOtherSigner
+	}
+	if _, isMLDSA := s.public.(*mldsa.PublicKey); info.SignedAttributes != nil && !isMLDSA {
+		return nil, errors.New("the message has signed attributes, with which no kernel takes a module (openssl cms -sign has -noattr)")
 	}
 	copied := *s
 	copied.options.Digest, copied.options.SignedAttributes = algorithm, info.SignedAttributes != nil

@@ -107,8 +107,11 @@ const hashedTwice = "the digest was hashed once more before it was signed: tell 
 // mistakeRSA looks into the block that the public key recovers from the value.
 func (s *Signer) mistakeRSA(key *rsa.PublicKey, value []byte, all sums) string {
 	opened := new(big.Int).SetBytes(value)
-	if len(value) != key.Size() || opened.Cmp(key.N) >= 0 {
+	switch {
+	case len(value) != key.Size():
 		return fmt.Sprintf("it has %d bytes, and a value of %s %d", len(value), certificate.KeyName(key), key.Size())
+	case opened.Cmp(key.N) >= 0:
+		return "another key has signed"
 	}
 	block := opened.Exp(opened, big.NewInt(int64(key.E)), key.N).FillBytes(make([]byte, key.Size()))
 	inside, padded := unpad(block)

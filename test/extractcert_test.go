@@ -34,6 +34,17 @@ func TestExtractCert(t *testing.T) {
 	writeFile(t, two, string(readFile(t, keys+"/rsa2048.pem"))+"text\n"+string(readFile(t, keys+"/p384.pem")), 0o644)
 	late := filepath.Join(dir, "late.pem")
 	writeFile(t, late, string(readFile(t, keys+"/rsa2048.pem"))+"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", 0o644)
+	whole, key := string(readFile(t, keys+"/rsa2048.pem")), string(readFile(t, keys+"/p384.key"))
+	for name, text := range map[string]string{
+		"cut off": whole + whole[:300], "within another": whole + "-----BEGIN CERTIFICATE-----\n" + whole, "cut key": whole + key[:100],
+		"cut key before": key[:100] + "\n" + whole, "another end": strings.Replace(whole, "END CERT", "END X", 1), "no base64": strings.Replace(whole, "MII", "M!I", 1),
+		"no line": "-----BEGIN nonsense\n" + whole, "CRLF": strings.ReplaceAll(whole, "\n", "\r\n"), "key before": key + whole, "one line": strings.ReplaceAll(whole, "\n", ""),
+		"indented": "  -----BEGIN CERTIFICATE-----\n" + whole,
+	} {
+		path := filepath.Join(dir, name)
+		writeFile(t, path, text, 0o644)
+		sources = append(sources, path)
+	}
 	sources = append(sources, two, late, "../testdata/hello.ko", "/dev/null")
 	agreed := 0
 	for _, source := range sources {

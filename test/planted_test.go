@@ -152,6 +152,21 @@ func TestPlantedFIFO(t *testing.T) {
 		}
 		a.holds("m.ko", a.module)
 	}
+	mustRun(t, nil, "sh", "-c", program(t)+" digest sha256 "+a.path("m.ko")+" | openssl pkeyutl -sign -inkey "+a.key()+" -pkeyopt digest:sha256 -out "+a.path("value"))
+	detached := []string{"attach", "--detached", "--signature", a.path("value"), "--cert", a.cert(), "--hash", "sha256", a.path("m.ko")}
+	if out, err := run(t, nil, "timeout", append([]string{"10", program(t)}, detached...)...); err == nil || !strings.Contains(out, "not a regular file") {
+		a.Errorf("attach --detached: %v\n%s", err, out)
+	}
+	// In a shared folder, not even where somebody named it.
+	if err := errors.Join(os.Chown(a.dir, 0, 0), os.Chmod(a.dir, 0o777|os.ModeSticky)); err != nil {
+		t.Fatal(err)
+	}
+	pem := absolute(t, keys+"/rsa2048.pem")
+	for _, args := range [][]string{{asExtractCert(t), pem, a.path("m.ko.p7s")}, append(append([]string{program(t)}, detached...), a.path("m.ko.p7s"))} {
+		if out, err := run(t, nil, "timeout", append([]string{"10"}, args...)...); err == nil || !strings.Contains(out, "another user") {
+			a.Errorf("%v: %v\n%s", args, err, out)
+		}
+	}
 }
 
 // TestChangedAtTheName: the temporary name tells who watches that the rename is next. What

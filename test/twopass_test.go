@@ -257,6 +257,70 @@ func TestTwoPassesRoot(t *testing.T) {
 	}
 }
 
+// TestSigningSideChooses: who answers names the modules, and that is all: of those that the
+// caller has named, by whatever spelling, and with the hash that was asked for.
+func TestSigningSideChooses(t *testing.T) {
+	fresh := func() (*twoPass, []map[string]any) {
+		p := newTwoPass(t, "rsa2048", "sha256")
+		lines := p.digests()
+		p.sign(lines)
+		return p, lines
+	}
+	refused := func(what, says string, p *twoPass, lines []map[string]any, flags ...string) {
+		t.Helper()
+		before := fmt.Sprint(p.content())
+		out, err := p.attach(lines, flags...)
+		if err == nil || !strings.Contains(out, says) || fmt.Sprint(p.content()) != before {
+			t.Errorf("%s: %v, want %q\n%s", what, err, says, out)
+		}
+	}
+	p, lines := fresh()
+	refused("no path", "no path", p, lines)
+	refused("another hash", "--hash wants sha512", p, lines, "--hash", "sha512", "tree")
+	refused("elsewhere", "--root says", p, lines, "--root", "tree")
+	refused("no such root", "nowhere", p, lines, "--root", "nowhere")
+
+	mkdir(t, p.path("links"))
+	mustRun(t, nil, "ln", "-s", p.path("tree"), p.path("links/tree"))
+	refused("by way of a link", "is not followed", p, lines, "--root", "links")
+
+	again := maps.Clone(lines[0])
+	again["file"] = "./" + strings.Replace(again["file"].(string), "/", "//", 1)
+	refused("two spellings", "has two lines", p, []map[string]any{lines[0], again}, "--root", ".")
+
+	if out, err := p.attach(lines, "--root", ".", "--output-dir", "out"); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	for _, line := range lines {
+		if _, err := os.Stat(p.path("out/" + line["file"].(string))); err != nil {
+			t.Error(err)
+		}
+	}
+	if out, err := p.attach(lines[:2], p.path("tree/.")); err == nil || !strings.Contains(out, "2 signed, 0 skipped, 3 failed") {
+		t.Errorf("by an absolute path: %v\n%s", err, out)
+	}
+	if out, err := p.attach(lines[2:], "--unsigned-only", "tree"); err != nil || !strings.Contains(out, "3 signed, 2 skipped, 0 failed") {
+		t.Errorf("the rest: %v\n%s", err, out)
+	}
+	if out, err := p.attach(nil, "--unsigned-only", "tree"); err != nil || !strings.Contains(out, "0 signed, 5 skipped, 0 failed") {
+		t.Errorf("nothing left: %v\n%s", err, out)
+	}
+}
+
+// TestMessageWithAttributes: openssl cms -sign makes them unless it is told otherwise.
+func TestMessageWithAttributes(t *testing.T) {
+	dir := t.TempDir()
+	key, cert := absolute(t, keys+"/rsa2048.key"), absolute(t, keys+"/rsa2048.pem")
+	for flag, good := range map[string]bool{"-noattr": true, "-nosmimecap": false} {
+		writeFile(t, dir+"/a.ko", string(readFile(t, "../testdata/hello.ko")), 0o644)
+		mustRun(t, nil, "openssl", "cms", "-sign", "-binary", flag, "-nocerts", "-md", "sha256", "-in", dir+"/a.ko", "-signer", cert, "-inkey", key, "-outform", "DER", "-out", dir+"/a.ko.p7s")
+		out, err := run(t, nil, program(t), "attach", "--from-p7s", "--cert", cert, dir+"/a.ko")
+		if (err == nil) != good || !good && !strings.Contains(out, "-noattr") {
+			t.Errorf("%s: %v\n%s", flag, err, out)
+		}
+	}
+}
+
 // TestSize: what size says is what the kernel's sign-file adds, or the most of it.
 func TestSize(t *testing.T) {
 	for _, name := range []string{"rsa2048", "rsa4096", "p256", "p384", "p521"} {

@@ -167,11 +167,12 @@ func (p *Place) reach(own bool) (*Target, error) {
 		return nil, p.error("open", unix.EISDIR)
 	case !isRegular(&entry) && own && entry.Uid != uint32(os.Geteuid()):
 		return nil, p.error("open", ErrNotRegular) // a FIFO of somebody else's would be waited for
-	case !isRegular(&entry):
-		return &Target{place: p, direct: true, device: entry}, nil
 	}
 	if err := p.mayReplace(&entry); err != nil {
 		return nil, err
+	}
+	if !isRegular(&entry) {
+		return &Target{place: p, direct: true, device: entry}, nil
 	}
 	// rename(2) asks for the directory's permission only; who may not write the file
 	// may not replace it here either.
@@ -324,7 +325,7 @@ func (p *Place) mayFollow(link *unix.Stat_t) error {
 
 // mayReplace is the rule of the sysctl fs.protected_regular: in such a directory a file
 // that somebody else has put there is not written. The new one would take over its owner
-// and mode.
+// and mode, and a FIFO would be waited for (fs.protected_fifos).
 func (p *Place) mayReplace(file *unix.Stat_t) error {
 	var dir unix.Stat_t
 	if err := unix.Fstat(p.folder.fd(), &dir); err != nil {

@@ -1,14 +1,17 @@
 package cli
 
 import (
-	"bufio"
+	"bytes"
+	"cmp"
 	"crypto"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -29,8 +32,10 @@ type signedLine struct {
 	Hash      string `json:"hash"`
 	Digest    string `json:"digest"`
 	Mu        string `json:"mu"`
-	Signature []byte `json:"signature"`
+	Signature string `json:"signature"`
 	Error     string `json:"error"`
+
+	value []byte // the Signature
 }
 
 func (l signedLine) name() string {
@@ -50,22 +55,42 @@ func (p *program) signedLines(from string) ([]signedLine, error) {
 		return nil, err
 	}
 	var lines []signedLine
-	scanner := bufio.NewScanner(strings.NewReader(string(text)))
-	scanner.Buffer(nil, maxLine)
-	for n := 1; scanner.Scan(); n++ {
-		if strings.TrimSpace(scanner.Text()) == "" {
+	n := 0
+	for each := range bytes.Lines(text) {
+		n++
+		if len(bytes.TrimSpace(each)) == 0 {
 			continue
 		}
-		var line signedLine
-		if err := json.Unmarshal(scanner.Bytes(), &line); err != nil {
+		line, err := readSignedLine(each)
+		if err != nil {
 			return nil, about(from, fmt.Errorf("line %d: %w", n, err))
-		}
-		if line.name() == "" {
-			return nil, about(from, fmt.Errorf("line %d: no file", n))
 		}
 		lines = append(lines, line)
 	}
-	return lines, about(from, scanner.Err())
+	return lines, nil
+}
+
+func readSignedLine(text []byte) (line signedLine, err error) {
+	if len(text) > maxLine {
+		return line, fmt.Errorf("has more than %d bytes (want one object a line: jq -c)", maxLine)
+	}
+	if err := json.Unmarshal(text, &line); err != nil {
+		return line, fmt.Errorf("not a line of digest --format json (want one object a line: jq -c): %w", err)
+	}
+	if line.name() == "" {
+		return line, errors.New("no file")
+	}
+	if line.Error != "" {
+		return line, nil
+	}
+	line.value, err = base64.StdEncoding.DecodeString(line.Signature)
+	switch {
+	case line.Signature == "":
+		line.Error = "its line has no signature"
+	case err != nil:
+		line.Error = "the signature in its line is no base64, or base64url (want base64 -w0)"
+	}
+	return line, nil
 }
 
 // attachTree attaches the signatures of many modules, each in the module that its line names.
@@ -85,15 +110,20 @@ func (p *program) attachTree(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	run := attachRun{signRun: signRun{program: p, how: how, certificate: c.String("cert"), json: c.Bool("json"), quiet: c.Bool("quiet")}, public: public}
-	run.take(lines, c.String("root"))
 	modules, err := p.paths(c, c.Args().Slice())
 	if err != nil {
 		return err
 	}
-	if len(modules) == 0 {
-		modules = run.order
+	run := attachRun{signRun: signRun{program: p, how: how, certificate: c.String("cert"), json: c.Bool("json"), quiet: c.Bool("quiet")}, public: public}
+	// The signing side names the modules, and chooses among those here alone: its paths
+	// are never opened.
+	if len(modules) == 0 && !c.IsSet("from") {
+		if c.String("root") == "" {
+			return usagef("no path: name the modules or their folder, or with --root what the paths of the lines are below")
+		}
+		modules, run.onlyListed = []string{c.String("root")}, true
 	}
+	run.take(lines, c.String("root"))
 	run.leftOver = run.unused
 	if err := run.signers(c); err != nil {
 		return err
@@ -104,11 +134,21 @@ func (p *program) attachTree(c *cli.Context) error {
 // attachRun is a signRun with signatures that were made elsewhere.
 type attachRun struct {
 	signRun
-	public crypto.PublicKey
-	lines  map[string]*signedLine
-	order  []string // the paths of the lines
-	seen   map[string]bool
-	byHash map[string]*signfile.Signer
+	public     crypto.PublicKey
+	onlyListed bool // modules without a line are none of this run's
+	lines      map[string]*signedLine
+	order      []string // the paths of the lines
+	seen       map[string]bool
+	byHash     map[string]*signfile.Signer
+	lineless   *signfile.Signer // signs nothing
+}
+
+// one is a path in the one form by which lines and modules find each other.
+func one(path string) string {
+	if absolute, err := filepath.Abs(path); err == nil {
+		return absolute
+	}
+	return filepath.Clean(path)
 }
 
 // take sorts the lines by the module that they name. What is wrong with one is the failure
@@ -123,14 +163,11 @@ func (r *attachRun) take(lines []signedLine, root string) {
 			}
 			path = paths.Join(root, strings.TrimPrefix(path, "/"))
 		}
-		if other := r.lines[path]; other != nil {
+		if other := r.lines[one(path)]; other != nil {
 			other.Error = "has two lines"
 			continue
 		}
-		if line.Error == "" && line.Signature == nil {
-			line.Error = "its line has no signature"
-		}
-		r.lines[path] = line
+		r.lines[one(path)] = line
 		r.order = append(r.order, path)
 	}
 }
@@ -142,7 +179,7 @@ func (r *attachRun) signers(c *cli.Context) error {
 		if line.Error != "" {
 			continue
 		}
-		if err := r.value(values, line); err != nil {
+		if err := r.value(values, line, c.String("hash")); err != nil {
 			line.Error = err.Error()
 		}
 	}
@@ -151,6 +188,10 @@ func (r *attachRun) signers(c *cli.Context) error {
 	cert, err := readCertificate(c.Context, r.askPIN(), file)
 	if err != nil {
 		return err
+	}
+	r.lineless, err = signfile.NewSigner(signfile.Options{Key: lineless{r.public}, Certificate: cert})
+	if err != nil {
+		return about(keys.Name(file), err)
 	}
 	for hash, signatures := range values {
 		r.warnOfHash(hash)
@@ -162,16 +203,21 @@ func (r *attachRun) signers(c *cli.Context) error {
 }
 
 // value puts a line's signature where its digest finds it.
-func (r *attachRun) value(values map[string]map[string][]byte, line *signedLine) error {
+func (r *attachRun) value(values map[string]map[string][]byte, line *signedLine, wanted string) error {
 	algorithm, err := digest.Lookup(line.Hash)
 	if err != nil {
 		return err
+	}
+	if wanted != "" {
+		if want, err := digest.Lookup(wanted); err != nil || want != algorithm {
+			return fmt.Errorf("its line is of %s, and --hash wants %s", algorithm.Name(), wanted)
+		}
 	}
 	of, err := hex.DecodeString(line.Digest + line.Mu)
 	if err != nil || len(of) == 0 || line.Digest != "" && line.Mu != "" {
 		return errors.New("its line has neither a digest nor mu in hexadecimal")
 	}
-	missing, err := checkValue(r.public, line.Signature)
+	missing, err := checkValue(r.public, line.value)
 	if err != nil {
 		return err
 	}
@@ -179,7 +225,7 @@ func (r *attachRun) value(values map[string]map[string][]byte, line *signedLine)
 	if values[line.Hash] == nil {
 		values[line.Hash] = map[string][]byte{}
 	}
-	value := append(make([]byte, missing), line.Signature...)
+	value := append(make([]byte, missing), line.value...)
 	values[line.Hash][string(of)] = value
 	values[line.Hash][string(algorithm.DigestInfo(of))] = value // for hashes that Go has no name for
 	return nil
@@ -187,11 +233,15 @@ func (r *attachRun) value(values map[string]map[string][]byte, line *signedLine)
 
 // choose finds the Signer of a module, or fails it.
 func (r *attachRun) choose(item signfile.Item) *signfile.Signer {
-	line := r.lines[item.Path]
-	r.seen[item.Path] = true
+	line := r.lines[one(item.Path)]
+	r.seen[one(item.Path)] = true
 	switch {
+	case line == nil && r.onlyListed:
+		return nil
+	case line == nil && r.how.Existing == signfile.SkipSigned:
+		return r.lineless
 	case line == nil:
-		r.report(signfile.Result{Item: item, Err: errors.New("no line has its signature")})
+		r.report(signfile.Result{Item: item, Err: errNoLine})
 		return nil
 	case line.Error != "":
 		r.report(signfile.Result{Item: item, Err: errors.New(line.Error)})
@@ -200,12 +250,32 @@ func (r *attachRun) choose(item signfile.Item) *signfile.Signer {
 	return r.byHash[line.Hash]
 }
 
+var errNoLine = errors.New("no line has its signature")
+
+// lineless is the key of modules that no line is for: those that are signed already are
+// skipped before it is asked.
+type lineless struct{ public crypto.PublicKey }
+
+func (k lineless) Public() crypto.PublicKey { return k.public }
+
+func (lineless) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) { return nil, errNoLine }
+
+func (lineless) KnowsHashes() bool { return true }
+
 // unused fails the lines that no module was found for.
 func (r *attachRun) unused() {
+	matched := false
 	for _, path := range r.order {
-		if !r.seen[path] {
-			r.report(signfile.Result{Item: signfile.Item{Path: path}, Err: errors.New("has a line, and is not among the modules")})
+		switch {
+		case r.seen[one(path)]:
+			matched = true
+		case !r.complained[one(path)]:
+			why := cmp.Or(r.lines[one(path)].Error, "has a line, and is not among the modules")
+			r.report(signfile.Result{Item: signfile.Item{Path: path}, Err: errors.New(why)})
 		}
+	}
+	if !matched && len(r.order) > 0 {
+		r.say("no line is for any of these modules: --root says what folder the paths of the lines are below, and each module is named as digest was given it")
 	}
 }
 
@@ -285,5 +355,8 @@ func (p *program) detachedMessage(c *cli.Context) error {
 		_, again := p.readModule(readOnly(c.Context), args[0], func(r io.Reader) ([]byte, error) { err = mistake(err, r); return nil, nil })
 		return about(args[0], errors.Join(err, again))
 	}
-	return p.copyOut(dest, args[0], strings.NewReader(string(message)))
+	if len(args) == 1 {
+		return writeBeside(dest, args[0], message)
+	}
+	return p.copyOut(dest, args[0], bytes.NewReader(message))
 }

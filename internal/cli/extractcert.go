@@ -25,7 +25,11 @@ func (p *program) extractCert(ctx context.Context, args []string) int {
 	}
 	certificates, err := p.certificatesIn(ctx, args[0])
 	if err == nil {
-		err = p.writeWith(args[1], args[0], false, func(w io.Writer) error {
+		dest := args[1]
+		if dest == "-" {
+			dest = "./-" // a file, as for the kernel's
+		}
+		err = p.writeWith(dest, args[0], false, func(w io.Writer) error {
 			for _, c := range certificates {
 				if _, err := w.Write(c.Raw); err != nil {
 					return err

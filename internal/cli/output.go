@@ -100,6 +100,10 @@ func (p *program) writeWith(path, source string, isText bool, write func(io.Writ
 	if err != nil {
 		return err
 	}
+	return writeTarget(target, source, write)
+}
+
+func writeTarget(target *atomicfile.Target, source string, write func(io.Writer) error) error {
 	if source != "-" {
 		target.HideFrom(source)
 	}
@@ -111,6 +115,22 @@ func (p *program) writeWith(path, source string, isText bool, write func(io.Writ
 		return errors.Join(err, f.Discard())
 	}
 	return f.Commit()
+}
+
+// writeBeside writes a file whose name nobody gave.
+func writeBeside(path, source string, content []byte) error {
+	place, err := atomicfile.At(path)
+	if err != nil {
+		return err
+	}
+	target, err := place.FollowOwn()
+	if err != nil {
+		return err
+	}
+	return writeTarget(target, source, func(w io.Writer) error {
+		_, err := w.Write(content)
+		return err
+	})
 }
 
 // copyOut writes what is read from elsewhere.

@@ -93,7 +93,7 @@ func (p *program) sign(c *cli.Context) error {
 }
 
 // signAll signs what the paths lead to, each module with the Signer that is chosen for it;
-// nil is one that a failure was told of.
+// one that gets none is left alone, or has failed already.
 func (r *signRun) signAll(c *cli.Context, modules []string, choose func(signfile.Item) *signfile.Signer) error {
 	var tree signfile.Tree
 	defer tree.Close()
@@ -114,7 +114,7 @@ func (r *signRun) signAll(c *cli.Context, modules []string, choose func(signfile
 	if r.leftOver != nil {
 		r.leftOver()
 	}
-	r.left = len(items) - len(chosen[nil]) // choose has told of those
+	r.left = len(items) - len(chosen[nil])
 	r.progress = r.newProgress(r.left, r.quiet || r.json)
 	for _, signer := range signers {
 		if r.how.FailFast && r.failed > 0 || c.Context.Err() != nil {
@@ -228,7 +228,8 @@ type signRun struct {
 	left                    int // modules not reported: begun or not, they are as they were
 	links                   int // modules that are links in a tree
 	empty                   bool
-	leftOver                func() // tells of what no module was chosen for
+	leftOver                func()          // tells of what no module was chosen for
+	complained              map[string]bool // the modules that failed before, for leftOver
 	progress                *progress
 	sources                 map[place]origin // what each file is written from
 	printed                 error            // the first failure to print
@@ -239,7 +240,7 @@ var errEmpty = errors.New("a directory without modules, or no path at all: nothi
 
 // collect turns paths into modules. What can't be read is a failure of its own.
 func (r *signRun) collect(tree *signfile.Tree, from []string) []signfile.Item {
-	r.sources = map[place]origin{}
+	r.sources, r.complained = map[place]origin{}, map[string]bool{}
 	tree.Except, _ = os.Stat(r.how.OutputDir) // of an earlier run, perhaps below one of the paths
 	var items []signfile.Item
 	for _, path := range from {
@@ -261,6 +262,7 @@ func (r *signRun) collect(tree *signfile.Tree, from []string) []signfile.Item {
 			case errors.Is(err, signfile.ErrLink):
 				r.link(item)
 			default:
+				r.complained[one(item.Path)] = true
 				r.report(signfile.Result{Item: item, Err: err})
 			}
 		})
