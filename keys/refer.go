@@ -31,6 +31,9 @@ import (
 // are relative to the file's folder. Lines that begin with # are comments.
 const referenceLine = "sign-file key reference"
 
+// ErrReference says that a file names a key which can't be opened.
+var ErrReference = errors.New("the key that it names")
+
 // referenceFile is such a file.
 type referenceFile struct {
 	key        string
@@ -74,7 +77,7 @@ func openReferenceFile(ctx context.Context, path string, pin PINFunc) (Key, erro
 	}
 	key, err := Open(ctx, ref.key, pin)
 	if err != nil {
-		return nil, fmt.Errorf("the key that it names: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrReference, err)
 	}
 	return key, nil
 }

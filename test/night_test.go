@@ -156,3 +156,13 @@ func TestMistypedWords(t *testing.T) {
 	}
 	mustRun(t, nil, program(t), "help", "version")
 }
+
+// TestReferenceIsThere: the advice for who has no key is none for who has one.
+func TestReferenceIsThere(t *testing.T) {
+	dir := t.TempDir()
+	writeFile(t, dir+"/key.ref", "sign-file key reference\nkey exec:./none\n", 0o600)
+	out, err := run(t, nil, program(t), "sha256", dir+"/key.ref", absolute(t, keys+"/rsa2048.pem"), "../testdata/hello.ko", dir+"/out.ko")
+	if err == nil || !strings.Contains(out, dir+"/none") || strings.Contains(out, "keygen") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

@@ -123,7 +123,7 @@ func adviceFor(err error) string {
 	switch {
 	case errors.Is(err, keys.ErrPassphrase) && set:
 		return "the passphrase is that of " + pinVariable
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist) && !errors.Is(err, keys.ErrReference):
 		return noKeyFile()
 	case errors.As(err, &encryption):
 		return "re-encrypt it with: " + reencrypt(encryption)
