@@ -200,7 +200,15 @@ func TestTwoPassesRefuse(t *testing.T) {
 		"another's signature": {func(_ *twoPass, lines []map[string]any) []map[string]any {
 			lines[0]["signature"] = lines[1]["signature"]
 			return lines
-		}, "does not verify"},
+		}, "the right key has signed another file"},
+		"another key's signature": {func(p *twoPass, lines []map[string]any) []map[string]any {
+			other := newKeyPair(p.T, p.T.TempDir(), "-nodes")
+			sum, _ := hex.DecodeString(lines[0]["digest"].(string))
+			writeFile(p.T, p.path("sum"), string(sum), 0o600)
+			mustRun(p.T, nil, "openssl", "pkeyutl", "-sign", "-inkey", other.key, "-pkeyopt", "digest:sha256", "-in", p.path("sum"), "-out", p.path("sig"))
+			lines[0]["signature"] = base64.StdEncoding.EncodeToString(readFile(p.T, p.path("sig")))
+			return lines
+		}, "another key has signed"},
 		"a line missing": {func(_ *twoPass, lines []map[string]any) []map[string]any { return lines[1:] }, "no line has its signature"},
 		"a line too many": {func(_ *twoPass, lines []map[string]any) []map[string]any {
 			lines[0]["file"] = "tree/gone.ko"

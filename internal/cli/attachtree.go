@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"crypto"
 	"encoding/base64"
 	"encoding/hex"
@@ -125,6 +126,7 @@ func (p *program) attachTree(c *cli.Context) error {
 	}
 	run.take(lines, c.String("root"))
 	run.leftOver = run.unused
+	run.mistake = func(result signfile.Result) string { return run.mistaken(readOnly(c.Context), result) }
 	if err := run.signers(c); err != nil {
 		return err
 	}
@@ -261,6 +263,29 @@ func (k lineless) Public() crypto.PublicKey { return k.public }
 func (lineless) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) { return nil, errNoLine }
 
 func (lineless) KnowsHashes() bool { return true }
+
+// mistaken says what is wrong with a module's signature, as far as it tells; "" if nothing
+// more can be said.
+func (r *attachRun) mistaken(ctx context.Context, result signfile.Result) string {
+	line := r.lines[one(result.Path)]
+	if line == nil || line.Mu != "" || r.byHash[line.Hash] == nil {
+		return ""
+	}
+	module, err := result.Open(ctx)
+	if err != nil {
+		return ""
+	}
+	defer module.Close()
+	limit, _, err := r.how.Covers(module)
+	if err != nil {
+		return ""
+	}
+	what, err := r.byHash[line.Hash].Mistake(line.value, io.NewSectionReader(module, 0, min(limit, module.Size())))
+	if err != nil {
+		return ""
+	}
+	return ": " + what
+}
 
 // unused fails the lines that no module was found for.
 func (r *attachRun) unused() {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"sign-file/certificate"
 	"sign-file/internal/compressed"
 	"sign-file/kernel"
 	"sign-file/keys"
@@ -228,8 +229,9 @@ type signRun struct {
 	left                    int // modules not reported: begun or not, they are as they were
 	links                   int // modules that are links in a tree
 	empty                   bool
-	leftOver                func()          // tells of what no module was chosen for
-	complained              map[string]bool // the modules that failed before, for leftOver
+	leftOver                func()                              // tells of what no module was chosen for
+	complained              map[string]bool                     // the modules that failed before, for leftOver
+	mistake                 func(result signfile.Result) string // what is wrong with a signature that was made elsewhere
 	progress                *progress
 	sources                 map[place]origin // what each file is written from
 	printed                 error            // the first failure to print
@@ -336,6 +338,9 @@ func (r *signRun) report(result signfile.Result) {
 		}
 		if errors.Is(result.Err, keys.ErrNotPresigned) {
 			report.Error += " (it was changed since its digest was taken, or the signature is of another one)"
+		}
+		if r.mistake != nil && errors.Is(result.Err, certificate.ErrSignature) {
+			report.Error += r.mistake(result)
 		}
 		if errors.As(result.Err, new(*modsig.DamagedError)) {
 			report.Error += " (get the file anew; sign-file verify tells how to mend it)"
