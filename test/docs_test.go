@@ -34,6 +34,17 @@ func TestDocumentedFlags(t *testing.T) {
 	}
 }
 
+// TestManual: the manual page has every command.
+func TestManual(t *testing.T) {
+	page := strings.ReplaceAll(string(readFile(t, "../sign-file.1")), "\\-", "-")
+	commands := regexp.MustCompile(`(?m)^   ([a-z]+)  +`)
+	for _, m := range commands.FindAllStringSubmatch(mustRun(t, nil, program(t), "--help"), -1) {
+		if !regexp.MustCompile(`(?m)^\.BR? .*\b` + m[1] + `\b`).MatchString(page) {
+			t.Errorf("sign-file.1 lacks %s", m[1])
+		}
+	}
+}
+
 // TestGoVersion: README asks for the Go that go.mod asks for.
 func TestGoVersion(t *testing.T) {
 	version := regexp.MustCompile(`(?m)^go (1\.\d+)`).FindSubmatch(readFile(t, "../go.mod"))

@@ -315,6 +315,21 @@ func TestSigningSideChooses(t *testing.T) {
 	}
 }
 
+// TestMessagesOfOthers: of messages and modules, none is passed over.
+func TestMessagesOfOthers(t *testing.T) {
+	p := newTwoPass(t, "rsa2048", "sha256")
+	key, cert := p.pair()
+	mustRun(t, nil, program(t), "sign", "-d", "--output-dir", p.path("messages"), "sha256", key, cert, p.path("tree"))
+	os.Remove(p.path("tree/a.ko"))
+	os.Remove(p.path("messages/sub/b.ko.p7s"))
+	out, err := p.program("attach", "--from-p7s", "--p7s-dir", "messages", "--cert", cert, "tree")
+	for _, says := range []string{"messages/a.ko.p7s: a message, and its module", "sub/b.ko.p7s: no such file", "3 signed, 0 skipped, 2 failed"} {
+		if err == nil || !strings.Contains(out, says) {
+			t.Errorf("%v, want %q\n%s", err, says, out)
+		}
+	}
+}
+
 // TestMessageWithAttributes: openssl cms -sign makes them unless it is told otherwise.
 func TestMessageWithAttributes(t *testing.T) {
 	dir := t.TempDir()

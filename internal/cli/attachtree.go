@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -145,8 +146,8 @@ type attachRun struct {
 	lineless   *signfile.Signer // signs nothing
 }
 
-// one is a path in the one form by which lines and modules find each other.
-func one(path string) string {
+// canonical is a path in the one form by which lines and modules find each other.
+func canonical(path string) string {
 	if absolute, err := filepath.Abs(path); err == nil {
 		return absolute
 	}
@@ -165,11 +166,11 @@ func (r *attachRun) take(lines []signedLine, root string) {
 			}
 			path = paths.Join(root, strings.TrimPrefix(path, "/"))
 		}
-		if other := r.lines[one(path)]; other != nil {
+		if other := r.lines[canonical(path)]; other != nil {
 			other.Error = "has two lines"
 			continue
 		}
-		r.lines[one(path)] = line
+		r.lines[canonical(path)] = line
 		r.order = append(r.order, path)
 	}
 }
@@ -235,8 +236,8 @@ func (r *attachRun) value(values map[string]map[string][]byte, line *signedLine,
 
 // choose finds the Signer of a module, or fails it.
 func (r *attachRun) choose(item signfile.Item) *signfile.Signer {
-	line := r.lines[one(item.Path)]
-	r.seen[one(item.Path)] = true
+	line := r.lines[canonical(item.Path)]
+	r.seen[canonical(item.Path)] = true
 	switch {
 	case line == nil && r.onlyListed:
 		return nil
@@ -267,7 +268,7 @@ func (lineless) KnowsHashes() bool { return true }
 // mistaken says what is wrong with a module's signature, as far as it tells; "" if nothing
 // more can be said.
 func (r *attachRun) mistaken(ctx context.Context, result signfile.Result) string {
-	line := r.lines[one(result.Path)]
+	line := r.lines[canonical(result.Path)]
 	if line == nil || line.Mu != "" || r.byHash[line.Hash] == nil {
 		return ""
 	}
@@ -292,10 +293,10 @@ func (r *attachRun) unused() {
 	matched := false
 	for _, path := range r.order {
 		switch {
-		case r.seen[one(path)]:
+		case r.seen[canonical(path)]:
 			matched = true
-		case !r.complained[one(path)]:
-			why := cmp.Or(r.lines[one(path)].Error, "has a line, and is not among the modules")
+		case !r.complained[canonical(path)]:
+			why := cmp.Or(r.lines[canonical(path)].Error, "has a line, and is not among the modules")
 			r.report(signfile.Result{Item: signfile.Item{Path: path}, Err: errors.New(why)})
 		}
 	}
@@ -326,19 +327,43 @@ func (p *program) attachMessages(c *cli.Context) error {
 	if err != nil {
 		return about(keys.Name(file), err)
 	}
-	how.Message = func(item signfile.Item) ([]byte, error) {
-		path := item.Path + ".p7s"
-		if dir := c.String("p7s-dir"); dir != "" {
-			path = paths.Join(dir, item.Relative()) + ".p7s"
+	dir := c.String("p7s-dir")
+	messageOf := func(item signfile.Item) string {
+		if dir != "" {
+			return paths.Join(dir, item.Relative()) + messageSuffix
 		}
-		return readMessageFile(path)
+		return item.Path + messageSuffix
 	}
+	how.Message = func(item signfile.Item) ([]byte, error) { return readMessageFile(messageOf(item)) }
 	signer, err := signfile.NewSigner(signfile.Options{Key: keys.Presigned(public, nil), Certificate: cert})
 	if err != nil {
 		return about(keys.Name(file), err)
 	}
 	run := signRun{program: p, how: how, certificate: file, json: c.Bool("json"), quiet: c.Bool("quiet")}
-	return run.signAll(c, modules, func(signfile.Item) *signfile.Signer { return signer })
+	used := map[string]bool{}
+	run.leftOver = func() { run.failMessages(dir, used) }
+	return run.signAll(c, modules, func(item signfile.Item) *signfile.Signer {
+		used[canonical(messageOf(item))] = true
+		return signer
+	})
+}
+
+const messageSuffix = ".p7s"
+
+// failMessages fails the messages below a folder that no module was found for.
+func (r *signRun) failMessages(dir string, used map[string]bool) {
+	if dir == "" {
+		return
+	}
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() && strings.HasSuffix(path, messageSuffix) && !used[canonical(path)] {
+			r.report(signfile.Result{Item: signfile.Item{Path: path}, Err: errors.New("a message, and its module is not among those named")})
+		}
+		return err
+	})
+	if err != nil {
+		r.report(signfile.Result{Item: signfile.Item{Path: dir}, Err: err})
+	}
 }
 
 // readMessageFile reads a message of a module. It is not waited for: a name in a tree may be

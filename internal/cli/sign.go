@@ -264,7 +264,7 @@ func (r *signRun) collect(tree *signfile.Tree, from []string) []signfile.Item {
 			case errors.Is(err, signfile.ErrLink):
 				r.link(item)
 			default:
-				r.complained[one(item.Path)] = true
+				r.complained[canonical(item.Path)] = true
 				r.report(signfile.Result{Item: item, Err: err})
 			}
 		})
