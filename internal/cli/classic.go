@@ -166,21 +166,41 @@ func (c *classic) attach(ctx context.Context, messageFile string) error {
 	return err
 }
 
+// maxKeyFile is more than keys and certificates have, in bytes: to look at a module for
+// what it is not takes longer than to sign it.
+const maxKeyFile = 64 << 10
+
+// warnOfContent tells of a key, a certificate or compressed data in the module's place.
+func (c *classic) warnOfContent(module *signfile.Module) error {
+	head := make([]byte, min(module.Size(), 16))
+	if _, err := module.ReadAt(head, 0); err != nil && err != io.EOF || isELF(head) {
+		return err
+	}
+	if compressed.Suffix(head) != "" {
+		c.warn("%s: is compressed, and the signature is put behind the compressed data, where no kernel looks for it (sign-file sign signs what is inside)", c.module)
+	}
+	if module.Size() > maxKeyFile {
+		return nil
+	}
+	whole := make([]byte, module.Size())
+	if _, err := module.ReadAt(whole, 0); err != nil && err != io.EOF {
+		return err
+	}
+	if is := whatIs(whole); is.asKey == swapPlaces+"<x509>" || is.asCertificate == swapPlaces+"<key>" {
+		c.warn("%s: is no module: it is %s", c.module, is.name)
+	}
+	clear(whole)
+	return nil
+}
+
 // warnIfSigned: sign-file signs a signed module again without a word, and the
 // kernel then looks only at the last signature.
 func (c *classic) warnIfSigned(module *signfile.Module) {
 	if !module.Regular() {
 		return
 	}
-	head := make([]byte, min(module.Size(), maxLook))
-	if _, err := module.ReadAt(head, 0); err != nil && err != io.EOF {
+	if err := c.warnOfContent(module); err != nil {
 		return
-	}
-	if is := whatIs(head); is.asKey == swapPlaces+"<x509>" || is.asCertificate == swapPlaces+"<key>" {
-		c.warn("%s: is no module: it is %s", c.module, is.name)
-	}
-	if compressed.Suffix(head) != "" {
-		c.warn("%s: is compressed, and the signature is put behind the compressed data, where no kernel looks for it (sign-file sign signs what is inside)", c.module)
 	}
 	signed, err := modsig.HasMarker(module, module.Size())
 	var damaged *modsig.DamagedError
