@@ -165,8 +165,8 @@ func examine(m *signfile.Module, skipped bool) (note string, err error) {
 		file := m.File()
 		return kernel.ContainerOf(file, file.Size(), m.Size()).Problem, nil
 	}
-	head := make([]byte, min(m.Size(), maxLook))
-	if _, err := m.ReadAt(head[:min(len(head), 16)], 0); err != nil && err != io.EOF {
+	head := make([]byte, min(m.Size(), 16)) // no more of each of thousands of modules
+	if _, err := m.ReadAt(head, 0); err != nil && err != io.EOF {
 		return "", err
 	}
 	if skipped || isELF(head) {
@@ -175,6 +175,7 @@ func examine(m *signfile.Module, skipped bool) (note string, err error) {
 	if suffix := compressed.Suffix(head); suffix != "" {
 		return "", fmt.Errorf("is compressed, and its name does not end with %s (a signature goes inside)", suffix)
 	}
+	head = make([]byte, min(m.Size(), maxLook))
 	if _, err := m.ReadAt(head, 0); err != nil && err != io.EOF {
 		return "", err
 	}
