@@ -74,9 +74,9 @@ func (k fileKey) Batch() int {
 	return 1
 }
 
-// Faults implements Batcher.
+// Faults implements FaultCounter.
 func (k fileKey) Faults() int {
-	if b, ok := k.Signer.(Batcher); ok {
+	if b, ok := k.Signer.(FaultCounter); ok {
 		return b.Faults()
 	}
 	return 0
@@ -198,7 +198,7 @@ func (k rsaKey) Batch() int {
 	return rsaifma.Batch
 }
 
-// Faults implements Batcher.
+// Faults implements FaultCounter.
 func (k rsaKey) Faults() int {
 	if k.engine == nil {
 		return 0

@@ -54,12 +54,11 @@ type ContextSigner interface {
 // Batcher is implemented by keys that sign several digests at once in little more time
 // than one takes. Whoever has many gives them Batch for each processor at the same time,
 // from as many goroutines.
-type Batcher interface {
-	Batch() int
-	// Faults is how many signatures came out wrong and were made anew in another way:
-	// a sign of a machine that errs.
-	Faults() int
-}
+type Batcher interface{ Batch() int }
+
+// FaultCounter is implemented by keys that check what they compute. Faults is how many
+// signatures came out wrong and were made anew in another way: a sign of a machine that errs.
+type FaultCounter interface{ Faults() int }
 
 // PINFunc supplies the PIN or passphrase of what the prompt describes. It returns
 // an error that wraps ErrNoPIN where there is none; an empty one is a PIN too. What it

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,6 +29,7 @@ type linesKey struct {
 	mutex   sync.Mutex
 	started *lines
 	failed  error // why there is no process any more
+	hurried bool  // an answer is not waited for any more, nor is the process's end
 }
 
 // lines is a process that answers.
@@ -36,6 +38,7 @@ type lines struct {
 	in      io.WriteCloser
 	said    *bounded.Buffer
 	waiting chan chan reply // in the order of the questions
+	last    atomic.Int64    // when it answered last, in nanoseconds since 1970
 	ended   chan struct{}   // closed when the process's output is
 	silent  atomic.Bool     // it was killed for want of an answer
 	strayed atomic.Bool     // and for one that nobody asked for
@@ -52,19 +55,25 @@ const ahead = 256
 // stopAfter is how long a process that gets no more questions may take to end.
 const stopAfter = 5 * time.Second
 
+// Batch implements Batcher: a service that has a call for many digests gets as many as may
+// wait, less those of the caller's jobs.
+func (*linesKey) Batch() int { return max(ahead/2/runtime.GOMAXPROCS(0), 2) }
+
 // Close ends the process.
 func (k *linesKey) Close() error {
 	k.mutex.Lock()
-	p := k.started
+	p, hurried := k.started, k.hurried
 	k.failed, k.started = errors.New("the key is closed"), nil
 	k.mutex.Unlock()
 	if p == nil {
 		return nil
 	}
 	p.in.Close()
-	select {
-	case <-p.ended:
-	case <-time.After(stopAfter):
+	if !hurried {
+		select {
+		case <-p.ended:
+		case <-time.After(stopAfter):
+		}
 	}
 	p.kill()
 	return nil
@@ -84,24 +93,33 @@ func (k *linesKey) SignContext(ctx context.Context, _ io.Reader, digest []byte, 
 	if err != nil {
 		return nil, err
 	}
-	answer, p, err := k.ask(line)
+	answer, p, err := k.ask(ctx, line)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", k.words[0], err)
 	}
 	timeout := time.NewTimer(commandTimeout)
 	defer timeout.Stop()
-	select {
-	case r := <-answer:
-		if r.err != nil {
-			return nil, fmt.Errorf("%s: %w", k.words[0], r.err)
+	for {
+		select {
+		case r := <-answer:
+			if r.err != nil {
+				return nil, fmt.Errorf("%s: %w", k.words[0], r.err)
+			}
+			return k.signature(r.line)
+		case <-timeout.C:
+			if left := commandTimeout - time.Since(time.Unix(0, p.last.Load())); left > 0 {
+				timeout.Reset(left) // others that asked before had their answers meanwhile
+				continue
+			}
+			p.silent.Store(true) // whoever waits behind this would wait as long again
+			p.kill()
+			return nil, fmt.Errorf("%s: %w", k.words[0], p.why(k))
+		case <-ctx.Done():
+			k.mutex.Lock()
+			k.hurried = true
+			k.mutex.Unlock()
+			return nil, ctx.Err()
 		}
-		return k.signature(r.line)
-	case <-timeout.C:
-		p.silent.Store(true) // whoever waits behind this would wait as long again
-		p.kill()
-		return nil, fmt.Errorf("%s: %w", k.words[0], p.why(k))
-	case <-ctx.Done():
-		return nil, ctx.Err()
 	}
 }
 
@@ -118,7 +136,7 @@ func (k *linesKey) signature(line string) ([]byte, error) {
 }
 
 // ask puts a question, and returns where its answer will be.
-func (k *linesKey) ask(line string) (<-chan reply, *lines, error) {
+func (k *linesKey) ask(ctx context.Context, line string) (<-chan reply, *lines, error) {
 	k.mutex.Lock()
 	defer k.mutex.Unlock()
 	if k.started == nil && k.failed == nil {
@@ -133,6 +151,8 @@ func (k *linesKey) ask(line string) (<-chan reply, *lines, error) {
 	case <-k.started.ended:
 		k.failed = k.started.why(k)
 		return nil, nil, k.failed
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
 	}
 	if _, err := io.WriteString(k.started.in, line); err != nil {
 		<-k.started.ended
@@ -169,6 +189,7 @@ func (p *lines) read(out io.Reader, k *linesKey) {
 	for scanner.Scan() {
 		select {
 		case answer := <-p.waiting:
+			p.last.Store(time.Now().UnixNano())
 			answer <- reply{line: strings.TrimSpace(scanner.Text())}
 			continue
 		default:

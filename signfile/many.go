@@ -157,9 +157,14 @@ type yielding struct {
 func (yielding) KnowsHashes() bool { return true }
 
 func (y yielding) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	return y.SignContext(context.Background(), random, digest, opts)
+}
+
+// SignContext implements contextSigner, for keys that do.
+func (y yielding) SignContext(ctx context.Context, random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	<-y.work
 	defer func() { y.work <- struct{}{} }()
-	return y.Signer.Sign(random, digest, opts)
+	return signWith(ctx, y.Signer, random, digest, opts)
 }
 
 // openOutput opens the directory that the user named, and makes it.

@@ -333,8 +333,12 @@ func (s *Signer) verified(ctx context.Context, sum, data []byte, opts crypto.Sig
 }
 
 func (s *Signer) sign(ctx context.Context, data []byte, opts crypto.SignerOpts) ([]byte, error) {
-	if key, ok := s.options.Key.(contextSigner); ok {
-		return key.SignContext(ctx, rand.Reader, data, opts)
+	return signWith(ctx, s.options.Key, rand.Reader, data, opts)
+}
+
+func signWith(ctx context.Context, key crypto.Signer, random io.Reader, data []byte, opts crypto.SignerOpts) ([]byte, error) {
+	if key, ok := key.(contextSigner); ok {
+		return key.SignContext(ctx, random, data, opts)
 	}
-	return s.options.Key.Sign(rand.Reader, data, opts)
+	return key.Sign(random, data, opts)
 }

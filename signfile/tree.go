@@ -52,6 +52,8 @@ type Tree struct {
 	// directories, without those named build and source, which lead to the kernel's
 	// sources. Otherwise a module that is a link is an error: ErrLink.
 	FollowLinks bool
+	// AnyFile finds every regular file, whatever its name: data of map values.
+	AnyFile bool
 	// Except is a directory to leave out, where it is not named itself.
 	Except os.FileInfo
 
@@ -130,7 +132,7 @@ func (w *walk) directory(dir *atomicfile.Folder, relative string) {
 			sub.Close()
 		case entry.Type() == fs.ModeSymlink:
 			w.link(dir, entry.Name(), name)
-		case isModule(name):
+		case w.wanted(name) && (entry.Type().IsRegular() || !w.AnyFile):
 			w.found(w.item(name), nil)
 		}
 	}
@@ -176,15 +178,17 @@ func (w *walk) link(dir *atomicfile.Folder, entry, name string) {
 		w.links = append(w.links, name)
 	case isDir:
 		w.found(w.item(name), &fs.PathError{Op: "open", Path: paths.Join(w.root.Path(), name), Err: ErrLink})
-	case w.FollowLinks && isModule(name):
+	case w.FollowLinks && w.wanted(name):
 		w.found(w.item(name), nil)
-	case isModule(name):
+	case w.wanted(name):
 		w.found(w.item(name), &fs.PathError{Op: "open", Path: paths.Join(w.root.Path(), name), Err: ErrLink})
 	}
 }
 
-// isModule tells modules by their names.
-func isModule(name string) bool {
+func (t *Tree) wanted(name string) bool { return t.AnyFile || IsModule(name) }
+
+// IsModule tells modules by their names.
+func IsModule(name string) bool {
 	_, ok := compressed.Of(name)
 	return ok || strings.HasSuffix(name, ".ko")
 }

@@ -213,7 +213,7 @@ func TestTwoPassesRefuse(t *testing.T) {
 		"a line too many": {func(_ *twoPass, lines []map[string]any) []map[string]any {
 			lines[0]["file"] = "tree/gone.ko"
 			return lines
-		}, "not among the modules"},
+		}, "not among the files named"},
 		"two lines": {func(_ *twoPass, lines []map[string]any) []map[string]any { return append(lines, lines[0]) }, "has two lines"},
 		"no signature": {func(_ *twoPass, lines []map[string]any) []map[string]any {
 			delete(lines[0], "signature")
@@ -528,4 +528,149 @@ func signLines(t *testing.T, list, key string) (answers []string) {
 		answers = append(answers, string(encoded)+"\n")
 	}
 	return answers
+}
+
+// TestTwoPassValues: a folder of data becomes map values in two passes, byte for byte those
+// of signing directly, and the data stays.
+func TestTwoPassValues(t *testing.T) {
+	p := newTwoPass(t, "rsa2048", "sha256")
+	key, cert := p.pair()
+	data := map[string]string{"policy/a": "allow\n", "policy/sub/b.conf": "deny\n", "policy/sub/odd name": strings.Repeat("x", 300)}
+	for name, content := range data {
+		mkdir(t, filepath.Dir(p.path(name)))
+		writeFile(t, p.path(name), content, 0o644)
+	}
+	list := mustRun(t, nil, "env", "-C", p.dir, program(t), "digest", "--format", "json", "--any-file", "sha256", "policy")
+	answers := signLines(t, list, key)
+	if len(answers) != len(data) {
+		t.Fatalf("%d digests\n%s", len(answers), list)
+	}
+	writeFile(t, p.path("signatures"), strings.Join(answers, ""), 0o600)
+	attach := func(flags ...string) (string, error) {
+		return p.program(append([]string{"map", "attach", "--signatures", "signatures", "--cert", cert, "--hash", "sha256"}, flags...)...)
+	}
+	if out, err := attach("--value-size", "1024", "--output-dir", "values", "policy"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if out, err := attach("--value-size", "1024", "--output-dir", "rooted", "--root", "."); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for name, content := range data {
+		mustRun(t, nil, program(t), "map", "sign", "--value-size", "1024", "sha256", key, cert, p.path(name), p.path("direct"))
+		mustRun(t, nil, "cmp", p.path("direct"), p.path("values/"+strings.TrimPrefix(name, "policy/")))
+		mustRun(t, nil, "cmp", p.path("direct"), p.path("rooted/"+name))
+		if string(readFile(t, p.path(name))) != content {
+			t.Errorf("%s: the data was changed", name)
+		}
+	}
+
+	writeFile(t, p.path("policy/a"), "allow all\n", 0o644)
+	writeFile(t, p.path("policy/c"), "new\n", 0o644)
+	for what, c := range map[string]struct {
+		says  []string
+		flags []string
+	}{
+		"changed and new":   {[]string{"policy/a: ", "changed since its digest", "policy/c: no line has its signature", "2 signed, 0 skipped, 2 failed"}, []string{"--output-dir", "again", "policy"}},
+		"no folder to go":   {[]string{"no --output-dir"}, []string{"policy"}},
+		"a value too small": {[]string{"policy/sub/b.conf: the value needs"}, []string{"--output-dir", "small", "--value-size", "64", "policy"}},
+		"two of one name":   {[]string{"is written from"}, []string{"--output-dir", "flat", "policy/a", "tree/a.ko", "policy/../policy/sub/../a", "values/a"}},
+	} {
+		out, err := attach(c.flags...)
+		for _, says := range c.says {
+			if err == nil || !strings.Contains(out, says) {
+				t.Errorf("%s: %v, want %q\n%s", what, err, says, out)
+			}
+		}
+	}
+	if _, err := os.Stat(p.path("again/a")); err == nil {
+		t.Error("a value of changed data was written")
+	}
+}
+
+// TestMessagesAcrossCompression: messages are about the content, and one machine may compress
+// what the other has not.
+func TestMessagesAcrossCompression(t *testing.T) {
+	p := newTwoPass(t, "rsa2048", "sha256")
+	key, cert := p.pair()
+	mustRun(t, nil, program(t), "sign", "-d", "--output-dir", p.path("messages"), "sha256", key, cert, p.path("tree"))
+	mustRun(t, nil, "xz", "-d", p.path("tree/sub/c.ko.xz"))
+	mustRun(t, nil, "xz", "--check=crc32", p.path("tree/a.ko"))
+	mustRun(t, nil, "sh", "-c", "cd "+p.dir+" && find tree -name '*.ko*' > list")
+	if out, err := p.program("attach", "--from-p7s", "--p7s-dir", "messages", "--root", "tree", "--cert", cert, "--from", "list"); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if out, status := verify(t, "--trusted="+cert, p.path("tree")); status != 0 || strings.Count(out, ": verified: ") != 5 {
+		t.Errorf("exit %d\n%s", status, out)
+	}
+}
+
+// TestMessageWarnings: a message of a hash that kernels refuse is attached and told, and one
+// that lies beside no module is told.
+func TestMessageWarnings(t *testing.T) {
+	p := newTwoPass(t, "rsa2048", "md5")
+	key, cert := p.pair()
+	mustRun(t, nil, program(t), "sign", "-d", "md5", key, cert, p.path("tree"))
+	writeFile(t, p.path("tree/gone.ko.p7s"), "message", 0o644)
+	writeFile(t, p.path("tree/other.p7s"), "of something that is no module", 0o644)
+	out, err := p.program("attach", "--from-p7s", "--cert", cert, "tree")
+	if err == nil || strings.Count(out, "signature with md5") != 1 || !strings.Contains(out, "gone.ko.p7s: a message, and its module") || !strings.Contains(out, "5 signed, 0 skipped, 1 failed") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestMuNeedsHash: mu says nothing of the hash, so the signing side may not choose it.
+func TestMuNeedsHash(t *testing.T) {
+	dir := t.TempDir()
+	mustRun(t, nil, program(t), "keygen", "--type", "ml-dsa-65", dir+"/key.pem", dir+"/cert.pem")
+	writeFile(t, dir+"/a.ko", string(readFile(t, "../testdata/hello.ko")), 0o644)
+	line := map[string]any{"file": dir + "/a.ko", "hash": "sha1", "mu": strings.Repeat("00", 64), "signature": base64.StdEncoding.EncodeToString(make([]byte, 3309))}
+	text, err := json.Marshal(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, dir+"/signatures", string(text)+"\n", 0o600)
+	out, err := run(t, nil, program(t), "attach", "--signatures", dir+"/signatures", "--cert", dir+"/cert.pem", dir+"/a.ko")
+	if err == nil || !strings.Contains(out, "--hash says which") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestLinesAhead: a helper may gather many questions into one call of its service, whatever
+// --jobs is.
+func TestLinesAhead(t *testing.T) {
+	dir := t.TempDir()
+	key, cert := absolute(t, keys+"/rsa2048.key"), absolute(t, keys+"/rsa2048.pem")
+	const many = 24
+	mkdir(t, dir+"/tree")
+	for i := range many {
+		writeFile(t, fmt.Sprintf("%s/tree/%d.ko", dir, i), string(readFile(t, "../testdata/hello.ko"))+strings.Repeat("x", i), 0o644)
+	}
+	writeFile(t, dir+"/bulk", fmt.Sprintf(`#!/bin/bash
+		for ((i = 0; i < %d; i++)); do
+			read -r -t 20 hash digest[i] || { echo "only $i questions" >&2; exit 1; }
+		done
+		for each in "${digest[@]}"; do
+			xxd -r -p <<<"$each" | openssl pkeyutl -sign -inkey %s -pkeyopt "digest:$hash" | base64 -w0; echo
+		done
+	`, many, key), 0o700)
+	mustRun(t, nil, program(t), "sign", "--jobs", "1", "sha256", "exec-lines:"+dir+"/bulk", cert, dir+"/tree")
+	if out, status := verify(t, "--trusted="+cert, dir+"/tree"); status != 0 || strings.Count(out, ": verified: ") != many {
+		t.Errorf("exit %d\n%s", status, out)
+	}
+}
+
+// TestTwoBuilds: whoever builds the same modules and has the published messages gets the same
+// bytes as whoever has the key.
+func TestTwoBuilds(t *testing.T) {
+	first, second := newTree(t, treeSize()), newTree(t, treeSize())
+	pair := keyPair{absolute(t, keys+"/rsa2048.key"), absolute(t, keys+"/rsa2048.x509")}
+	want := first.judged(t, "sha256", pair)
+	messages := t.TempDir()
+	mustRun(t, nil, program(t), "sign", "-d", "--output-dir", messages, "sha256", pair.key, pair.cert, first.dir)
+	packed := compressSome(t, second)
+	mustRun(t, nil, program(t), "attach", "--from-p7s", "--p7s-dir", messages, "--cert", pair.cert, second.dir)
+	for _, path := range packed {
+		mustRun(t, nil, "xz", "-d", path)
+	}
+	checkSameTree(t, second, want)
 }

@@ -22,19 +22,27 @@ func (p *program) attachCommand() *cli.Command {
 			"that sign -d has written beside the modules.",
 		Flags: slices.Concat(attachFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "detached", Usage: "write only the message: to <dest>, by default <module>.p7s"},
-			&cli.StringFlag{Name: "signatures", Usage: "`FILE` with a line for each module (- is standard input)"},
-			&cli.StringFlag{Name: "root", Usage: "the paths of --signatures are below `DIR`"},
 			&cli.BoolFlag{Name: "from-p7s", Usage: "attach <module>.p7s to each module"},
-			&cli.StringFlag{Name: "p7s-dir", Usage: "the messages are below `DIR`, as the modules are below their paths"},
+			&cli.StringFlag{Name: "p7s-dir", Usage: "the messages are below `DIR`, as the modules are below the paths that lead to them, or below --root"},
 			jsonFlag(),
-		}, manyFlags(), writeFlags()),
+		}, signaturesFlags(), manyFlags(), writeFlags()),
 		Action: func(c *cli.Context) error { return p.attachHow(c)(c) },
+	}
+}
+
+// signaturesFlags name signatures of many files that were made elsewhere.
+func signaturesFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "signatures", Usage: "`FILE` with a line for each path (- is standard input)"},
+		&cli.StringFlag{Name: "root", Usage: "the paths of the lines are below `DIR`"},
 	}
 }
 
 // attachHow is the way that the flags ask for.
 func (p *program) attachHow(c *cli.Context) cli.ActionFunc {
 	switch {
+	case c.IsSet("p7s-dir") && !c.Bool("from-p7s"):
+		return func(*cli.Context) error { return usagef("--p7s-dir goes with --from-p7s") }
 	case c.IsSet("signatures") && !c.IsSet("signature") && !c.Bool("from-p7s") && !c.Bool("detached"):
 		return p.attachTree
 	case c.Bool("from-p7s") && !c.IsSet("signature") && !c.IsSet("signatures") && !c.Bool("detached"):

@@ -16,12 +16,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/urfave/cli/v2"
 
 	"sign-file/cms"
 	"sign-file/digest"
 	"sign-file/internal/bounded"
+	"sign-file/internal/compressed"
 	"sign-file/internal/paths"
 	"sign-file/keys"
 	"sign-file/signfile"
@@ -92,6 +94,7 @@ func readSignedLine(text []byte) (line signedLine, err error) {
 	case err != nil:
 		line.Error = "the signature in its line is no base64, or base64url (want base64 -w0)"
 	}
+	line.Signature = "" // two thirds of the memory
 	return line, nil
 }
 
@@ -101,37 +104,43 @@ func (p *program) attachTree(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	run, modules, err := p.newAttachRun(c, how)
+	if err != nil {
+		return err
+	}
+	run.leftOver = run.unused
+	return run.signAll(c, modules, run.choose)
+}
+
+// newAttachRun reads the lines and the certificate, and returns the paths of what the lines
+// are for.
+func (p *program) newAttachRun(c *cli.Context, how signfile.Many) (run *attachRun, from []string, err error) {
 	if c.String("cert") == "" {
-		return usagef("no --cert")
+		return nil, nil, usagef("no --cert")
 	}
 	lines, err := p.signedLines(c.String("signatures"))
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	public, err := p.publicKey(c)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	modules, err := p.paths(c, c.Args().Slice())
-	if err != nil {
-		return err
+	if from, err = p.paths(c, c.Args().Slice()); err != nil {
+		return nil, nil, err
 	}
-	run := attachRun{signRun: signRun{program: p, how: how, certificate: c.String("cert"), json: c.Bool("json"), quiet: c.Bool("quiet")}, public: public}
+	run = &attachRun{signRun: signRun{program: p, how: how, certificate: c.String("cert"), json: c.Bool("json"), quiet: c.Bool("quiet")}, public: public}
 	// The signing side names the modules, and chooses among those here alone: its paths
 	// are never opened.
-	if len(modules) == 0 && !c.IsSet("from") {
+	if len(from) == 0 && !c.IsSet("from") {
 		if c.String("root") == "" {
-			return usagef("no path: name the modules or their folder, or with --root what the paths of the lines are below")
+			return nil, nil, usagef("no path: name the files or their folder, or with --root what the paths of the lines are below")
 		}
-		modules, run.onlyListed = []string{c.String("root")}, true
+		from, run.onlyListed = []string{c.String("root")}, true
 	}
 	run.take(lines, c.String("root"))
-	run.leftOver = run.unused
 	run.mistake = func(result signfile.Result) string { return run.mistaken(readOnly(c.Context), result) }
-	if err := run.signers(c); err != nil {
-		return err
-	}
-	return run.signAll(c, modules, run.choose)
+	return run, from, run.signers(c)
 }
 
 // attachRun is a signRun with signatures that were made elsewhere.
@@ -217,8 +226,11 @@ func (r *attachRun) value(values map[string]map[string][]byte, line *signedLine,
 		}
 	}
 	of, err := hex.DecodeString(line.Digest + line.Mu)
-	if err != nil || len(of) == 0 || line.Digest != "" && line.Mu != "" {
+	switch {
+	case err != nil || len(of) == 0 || line.Digest != "" && line.Mu != "":
 		return errors.New("its line has neither a digest nor mu in hexadecimal")
+	case line.Mu != "" && wanted == "":
+		return errors.New("mu is the same for every hash, so its line proves none: --hash says which is meant")
 	}
 	missing, err := checkValue(r.public, line.value)
 	if err != nil {
@@ -296,12 +308,12 @@ func (r *attachRun) unused() {
 		case r.seen[canonical(path)]:
 			matched = true
 		case !r.complained[canonical(path)]:
-			why := cmp.Or(r.lines[canonical(path)].Error, "has a line, and is not among the modules")
+			why := cmp.Or(r.lines[canonical(path)].Error, "has a line, and is not among the files named")
 			r.report(signfile.Result{Item: signfile.Item{Path: path}, Err: errors.New(why)})
 		}
 	}
 	if !matched && len(r.order) > 0 {
-		r.say("no line is for any of these modules: --root says what folder the paths of the lines are below, and each module is named as digest was given it")
+		r.say("no line is for any of these files: --root says what folder the paths of the lines are below, and each file is named as digest was given it")
 	}
 }
 
@@ -327,42 +339,110 @@ func (p *program) attachMessages(c *cli.Context) error {
 	if err != nil {
 		return about(keys.Name(file), err)
 	}
-	dir := c.String("p7s-dir")
-	messageOf := func(item signfile.Item) string {
-		if dir != "" {
-			return paths.Join(dir, item.Relative()) + messageSuffix
-		}
-		return item.Path + messageSuffix
-	}
-	how.Message = func(item signfile.Item) ([]byte, error) { return readMessageFile(messageOf(item)) }
+	messages := messages{program: p, dir: c.String("p7s-dir"), root: c.String("root"), used: map[string]bool{}, hashes: map[string]bool{}}
+	how.Message = messages.read
 	signer, err := signfile.NewSigner(signfile.Options{Key: keys.Presigned(public, nil), Certificate: cert})
 	if err != nil {
 		return about(keys.Name(file), err)
 	}
 	run := signRun{program: p, how: how, certificate: file, json: c.Bool("json"), quiet: c.Bool("quiet")}
-	used := map[string]bool{}
-	run.leftOver = func() { run.failMessages(dir, used) }
+	run.leftOver = func() { run.failMessages(&messages, modules) }
 	return run.signAll(c, modules, func(item signfile.Item) *signfile.Signer {
-		used[canonical(messageOf(item))] = true
+		for _, path := range messages.of(item) {
+			messages.used[canonical(path)] = true
+		}
 		return signer
 	})
 }
 
 const messageSuffix = ".p7s"
 
-// failMessages fails the messages below a folder that no module was found for.
-func (r *signRun) failMessages(dir string, used map[string]bool) {
-	if dir == "" {
-		return
+// messages finds the message of each module.
+type messages struct {
+	*program
+	dir, root string          // --p7s-dir and --root
+	used      map[string]bool // where the messages of the modules may be
+	mutex     sync.Mutex
+	hashes    map[string]bool // that were warned of
+}
+
+// of is where a module's message may be. One that was made before the module was compressed,
+// or after it was decompressed, is as good: a signature is about the content.
+func (m *messages) of(item signfile.Item) []string {
+	path := item.Path
+	if m.dir != "" {
+		path = paths.Join(m.dir, m.relative(item))
 	}
-	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err == nil && !entry.IsDir() && strings.HasSuffix(path, messageSuffix) && !used[canonical(path)] {
-			r.report(signfile.Result{Item: signfile.Item{Path: path}, Err: errors.New("a message, and its module is not among those named")})
+	all := compressed.Names(path)
+	for i := range all {
+		all[i] += messageSuffix
+	}
+	return all
+}
+
+// find is the first of those that there is.
+func (m *messages) find(item signfile.Item) string {
+	all := m.of(item)
+	for _, path := range all {
+		if _, err := os.Lstat(path); err == nil {
+			return path
 		}
-		return err
-	})
+	}
+	return all[0]
+}
+
+// relative is the path of a module's message below --p7s-dir, without its suffix.
+func (m *messages) relative(item signfile.Item) string {
+	if m.root == "" {
+		return item.Relative()
+	}
+	if below, err := filepath.Rel(canonical(m.root), canonical(item.Path)); err == nil && filepath.IsLocal(below) {
+		return below
+	}
+	return item.Relative()
+}
+
+// read reads the message of a module, and warns once of each hash that kernels refuse.
+func (m *messages) read(item signfile.Item) ([]byte, error) {
+	message, err := readMessageFile(m.find(item))
 	if err != nil {
-		r.report(signfile.Result{Item: signfile.Item{Path: dir}, Err: err})
+		return nil, err
+	}
+	parsed, err := cms.Parse(message)
+	if err != nil || len(parsed.Signers) != 1 {
+		return message, nil // whoever attaches it tells
+	}
+	if algorithm := digest.ByOID(parsed.Signers[0].Digest.OID); algorithm != nil {
+		m.mutex.Lock()
+		defer m.mutex.Unlock()
+		if !m.hashes[algorithm.Name()] {
+			m.hashes[algorithm.Name()] = true
+			m.warnOfHash(algorithm.Name())
+		}
+	}
+	return message, nil
+}
+
+// failMessages fails the messages of modules, below --p7s-dir or the folders that were
+// named, that no module was found for.
+func (r *signRun) failMessages(messages *messages, folders []string) {
+	if messages.dir != "" {
+		folders = []string{messages.dir}
+	}
+	for _, folder := range folders {
+		if messages.dir == "" && !isDir(folder) {
+			continue
+		}
+		err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+			module, isMessage := strings.CutSuffix(path, messageSuffix)
+			if err == nil && !entry.IsDir() && isMessage && !messages.used[canonical(path)] && (messages.dir != "" || signfile.IsModule(module)) {
+				r.report(signfile.Result{Item: signfile.Item{Path: path}, Err: errors.New("a message, and its module is not among those named")})
+			}
+			return err
+		})
+		if err != nil {
+			r.report(signfile.Result{Item: signfile.Item{Path: folder}, Err: err})
+		}
 	}
 }
 

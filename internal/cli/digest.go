@@ -27,6 +27,7 @@ func (p *program) digestCommand() *cli.Command {
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "format", Value: formatRaw, Usage: "`raw`, digestinfo, hex or json"},
 			&cli.StringFlag{Name: "cert", Usage: "`FILE` with the certificate of the key that is to sign"},
+			&cli.BoolFlag{Name: "any-file", Usage: "of directories, take every file: data of map values"},
 			signedAttributesFlag(),
 		}, manyFlags()...),
 		Action: p.digest,
@@ -63,8 +64,11 @@ func (p *program) digest(c *cli.Context) error {
 	if c.String("format") == "json" {
 		return p.digestAll(c, s, paths)
 	}
-	if len(paths) != 1 {
+	switch {
+	case len(paths) != 1:
 		return usagef("%d files: only --format json has a line for each", len(paths))
+	case isDir(paths[0]):
+		return usagef("%s is a directory: --format json has a line for each module in it", paths[0])
 	}
 	sum, _, err := p.sumOf(c, s, paths[0])
 	if err != nil {
@@ -153,7 +157,7 @@ func (p *program) digestAll(c *cli.Context, s sums, paths []string) error {
 		return err
 	}
 	run := signRun{program: p, how: how, quiet: true}
-	var tree signfile.Tree
+	tree := signfile.Tree{AnyFile: c.Bool("any-file")}
 	defer tree.Close()
 	var items []signfile.Item
 	single := len(paths) == 1 && !isDir(paths[0])

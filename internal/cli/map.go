@@ -46,9 +46,14 @@ func (p *program) mapCommand() *cli.Command {
 			},
 			{
 				Name: "attach", Usage: "make a map value of data and a signature value that was made elsewhere",
-				ArgsUsage: "<data> [<value>]",
-				Flags:     slices.Concat(attachFlags(), valueFlags),
-				Action:    p.mapAttach,
+				ArgsUsage: "<data> [<value>] | --signatures FILE --output-dir DIR [<path>...]",
+				Description: "--signatures takes the lines of digest --format json, each with a signature in\n" +
+					"base64, and makes a value of each file of data that is named or in a named folder.",
+				Flags: slices.Concat(attachFlags(), valueFlags, signaturesFlags(), listFlags(), []cli.Flag{
+					&cli.StringFlag{Name: "output-dir", Usage: "write the values below `DIR`"},
+					jsonFlag(), quietFlag(),
+				}),
+				Action: p.mapAttach,
 			},
 			{
 				Name: "verify", Usage: "check a map value as bpf_map_verify_value_sig does",
@@ -117,6 +122,14 @@ func (p *program) mapWrap(c *cli.Context) error {
 }
 
 func (p *program) mapAttach(c *cli.Context) error {
+	if c.IsSet("signatures") {
+		return p.attachValues(c)
+	}
+	for _, flag := range []string{"root", "output-dir", "from", "0", "json", "allow-empty"} {
+		if c.IsSet(flag) {
+			return usagef("--%s goes with --signatures", flag)
+		}
+	}
 	args, err := operands(c, 1, 2)
 	if err != nil {
 		return err
@@ -155,26 +168,44 @@ func signData(ctx context.Context, signer *signfile.Signer, data []byte) ([]byte
 
 // writeValue puts signed data and the tail into a value, and writes it.
 func (p *program) writeValue(c *cli.Context, source string, signed []byte, path string) error {
+	encode, err := p.encoder(c)
+	if err != nil {
+		return err
+	}
+	write, err := encode(signed)
+	if err != nil {
+		return about(source, err)
+	}
+	return p.writeWith(path, source, c.String("format") != formatRaw, write)
+}
+
+// encodeFunc makes a value of signed data, and returns what writes it.
+type encodeFunc func(signed []byte) (write func(io.Writer) error, err error)
+
+// encoder makes values with the tail, of the size and in the format that the flags say.
+func (p *program) encoder(c *cli.Context) (encodeFunc, error) {
 	var tail []byte
 	var err error
 	if name := c.String("tail"); name != "" {
 		if tail, err = p.readValue(name); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	size := c.Int("value-size")
 	if c.IsSet("value-size") && (size <= 0 || size > mapvalue.MaxSize) {
-		return usagef("--value-size %d: want 1 to %d", size, mapvalue.MaxSize)
-	}
-	value, err := mapvalue.Encode(signed, tail, size)
-	if err != nil {
-		return about(source, withSmallerKeys(err, signed))
+		return nil, usagef("--value-size %d: want 1 to %d", size, mapvalue.MaxSize)
 	}
 	render, err := renderer(c.String("format"))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return p.writeWith(path, source, c.String("format") != formatRaw, func(w io.Writer) error { return render(w, value) })
+	return func(signed []byte) (func(io.Writer) error, error) {
+		value, err := mapvalue.Encode(signed, tail, size)
+		if err != nil {
+			return nil, withSmallerKeys(err, signed)
+		}
+		return func(w io.Writer) error { return render(w, value) }, nil
+	}, nil
 }
 
 // withSmallerKeys adds to the error about a value that does not fit its map the kinds of

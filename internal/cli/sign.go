@@ -39,10 +39,16 @@ func (p *program) signCommand() *cli.Command {
 
 // manyFlags say which modules are worked on.
 func manyFlags() []cli.Flag {
-	return []cli.Flag{
+	return append([]cli.Flag{
 		&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Value: runtime.GOMAXPROCS(0), Usage: "work on `N` modules at once"},
 		&cli.BoolFlag{Name: "unsigned-only", Usage: "skip modules that are signed already"},
 		&cli.BoolFlag{Name: "replace", Usage: "drop the signatures that modules have"},
+	}, listFlags()...)
+}
+
+// listFlags say where more paths are listed.
+func listFlags() []cli.Flag {
+	return []cli.Flag{
 		&cli.StringSliceFlag{Name: "from", Usage: "take more paths from `FILE` (- is standard input), one a line; may be repeated"},
 		&cli.BoolFlag{Name: "0", Usage: "paths of --from end with a NUL byte"},
 		&cli.BoolFlag{Name: "allow-empty", Usage: "take a directory without modules, and an empty --from, for no failure"},
@@ -55,8 +61,12 @@ func writeFlags() []cli.Flag {
 		&cli.StringFlag{Name: "output-dir", Usage: "write the signed modules below `DIR`, and leave the others"},
 		&cli.BoolFlag{Name: "fail-fast", Usage: "begin nothing new after the first failure"},
 		&cli.BoolFlag{Name: "sync", Usage: "make the new modules durable before they replace the old ones"},
-		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only errors"},
+		quietFlag(),
 	}
+}
+
+func quietFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only errors"}
 }
 
 // paths are the operands, and what --from adds to them.
@@ -271,7 +281,7 @@ func (r *signRun) collect(tree *signfile.Tree, from []string) []signfile.Item {
 		})
 		if !found {
 			r.empty = true
-			r.say("%s: no module in this directory", path)
+			r.say("%s: no %s in this directory", path, map[bool]string{true: "file", false: "module"}[tree.AnyFile])
 		}
 	}
 	return items

@@ -73,7 +73,7 @@ func (p *program) openSigner(ctx context.Context, pin keys.PINFunc, hash, key, c
 
 // warnOfFaults: a processor that computes wrong results will do so elsewhere too.
 func (p *program) warnOfFaults(key keys.Key) {
-	if b, ok := key.(keys.Batcher); ok && b.Faults() > 0 {
+	if b, ok := key.(keys.FaultCounter); ok && b.Faults() > 0 {
 		p.warn("%d signatures came out wrong and were made again: this machine computes wrong results (%s=std leaves the fast code out)", b.Faults(), keys.StandardRSA)
 	}
 }

@@ -125,6 +125,9 @@ func whatIsOther(b []byte) kindOfFile {
 	if valueText(b) != nil {
 		return kindOfFile{name: "text in hexadecimal", asModule: "turn it into bytes first (xxd -r -p)"}
 	}
+	if first, _, _ := strings.Cut(string(b), "\n"); strings.Contains(first, "sign-file") && strings.Contains(string(b), "\nkey ") {
+		return kindOfFile{"a key reference with another first line", nameModule, "name the signer's certificate", "its first line has to be: sign-file key reference"}
+	}
 	text := strings.Join(strings.Fields(string(b)), "")
 	if der, err := base64.StdEncoding.DecodeString(text); err == nil && len(der) > 0 && len(text) >= 40 {
 		return kindOfFile{name: "text in base64", asModule: "turn it into bytes first (base64 -d)"}

@@ -71,6 +71,28 @@ func Of(name string) (f Format, ok bool) {
 	return Format{}, false
 }
 
+// Names returns the names that a module may have: its own first, then that of its content,
+// and those of the other formats.
+func Names(name string) []string {
+	content := name
+	if f, ok := Of(name); ok {
+		content = strings.TrimSuffix(name, f.suffix) + ".ko"
+	}
+	names := []string{name}
+	if content != name {
+		names = append(names, content)
+	}
+	if !strings.HasSuffix(content, ".ko") {
+		return names
+	}
+	for _, f := range formats() {
+		if other := strings.TrimSuffix(content, ".ko") + f.suffix; other != name {
+			names = append(names, other)
+		}
+	}
+	return names
+}
+
 // Suffix is how the names of modules end that a file's beginning is one of, "" for none.
 func Suffix(head []byte) string {
 	for _, f := range formats() {

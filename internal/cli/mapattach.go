@@ -1,0 +1,102 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"sign-file/internal/atomicfile"
+	"sign-file/mapvalue"
+	"sign-file/signfile"
+)
+
+// attachValues makes map values of many files of data, with signatures that were made
+// elsewhere: attachTree for data, which stays, since a value is another file.
+func (p *program) attachValues(c *cli.Context) error {
+	switch {
+	case c.IsSet("signature"):
+		return usagef("--signature and --signatures exclude each other")
+	case c.String("output-dir") == "":
+		return usagef("no --output-dir: each value is written there, under the name of its data")
+	}
+	encode, err := p.encoder(c)
+	if err != nil {
+		return err
+	}
+	run, data, err := p.newAttachRun(c, signfile.Many{OutputDir: c.String("output-dir")})
+	if err != nil {
+		return err
+	}
+	tree := signfile.Tree{AnyFile: true}
+	defer tree.Close()
+	items := run.collect(&tree, data)
+	if len(items) == 0 && run.failed == 0 && !c.Bool("allow-empty") {
+		return errEmpty
+	}
+	if err := os.MkdirAll(run.how.OutputDir, 0o777); err != nil {
+		return err
+	}
+	output, err := atomicfile.OpenFolder(run.how.OutputDir)
+	if err != nil {
+		return err
+	}
+	defer output.Close()
+	run.left = len(items)
+	for _, item := range items {
+		if c.Context.Err() != nil {
+			break
+		}
+		run.left--
+		if signer := run.choose(item); signer != nil {
+			run.report(signfile.Result{Item: item, Err: writeValueBelow(c.Context, output, item, signer, encode)})
+		}
+	}
+	run.unused()
+	return run.end(c.Context.Err() != nil)
+}
+
+// writeValueBelow writes the value of one file of data to its path below a folder.
+func writeValueBelow(ctx context.Context, output *atomicfile.Folder, item signfile.Item, signer *signfile.Signer, encode encodeFunc) error {
+	data, err := readData(ctx, item)
+	if err != nil {
+		return err
+	}
+	signed, err := signData(ctx, signer, data)
+	if err != nil {
+		return err
+	}
+	write, err := encode(signed)
+	if err != nil {
+		return err
+	}
+	place, err := output.Below(item.Relative(), true)
+	if err != nil {
+		return err
+	}
+	target, err := place.Target()
+	if err != nil {
+		return err
+	}
+	return writeTarget(target, item.Path, write)
+}
+
+// readData reads what digest has digested: data that is compressed by its name is digested
+// uncompressed.
+func readData(ctx context.Context, item signfile.Item) ([]byte, error) {
+	module, err := item.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer module.Close()
+	if module.Size() > mapvalue.MaxSize {
+		return nil, errors.New("has more bytes than a map value may have")
+	}
+	data, err := io.ReadAll(io.NewSectionReader(module, 0, module.Size()))
+	if err == nil {
+		err = module.Check()
+	}
+	return data, err
+}
