@@ -2,6 +2,7 @@ package keys
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto"
 	"encoding/base64"
@@ -105,7 +106,7 @@ func (k *linesKey) SignContext(ctx context.Context, _ io.Reader, digest []byte, 
 			if r.err != nil {
 				return nil, fmt.Errorf("%s: %w", k.words[0], r.err)
 			}
-			return k.signature(r.line)
+			return k.signature(r.line, p)
 		case <-timeout.C:
 			if left := commandTimeout - time.Since(time.Unix(0, p.last.Load())); left > 0 {
 				timeout.Reset(left) // others that asked before had their answers meanwhile
@@ -123,16 +124,21 @@ func (k *linesKey) SignContext(ctx context.Context, _ io.Reader, digest []byte, 
 	}
 }
 
-// signature reads an answer.
-func (k *linesKey) signature(line string) ([]byte, error) {
+// signature reads an answer. What is wrong is often told on standard error alone.
+func (k *linesKey) signature(line string, p *lines) ([]byte, error) {
 	if why, refused := strings.CutPrefix(line, "error"); refused {
-		return nil, fmt.Errorf("%s: refused%s", k.words[0], k.quote([]byte(why)))
+		return nil, fmt.Errorf("%s: refused%s", k.words[0], k.quote([]byte(why+" "+lastLine(p.said.Bytes()))))
 	}
 	value, err := base64.StdEncoding.DecodeString(line)
 	if err != nil || len(value) == 0 {
-		return nil, fmt.Errorf("%s: its answer is no line of base64", k.words[0])
+		return nil, fmt.Errorf("%s: its answer is no line of base64%s", k.words[0], k.quote([]byte(lastLine(p.said.Bytes()))))
 	}
 	return value, nil
+}
+
+func lastLine(text []byte) string {
+	text = bytes.TrimSpace(text)
+	return string(text[bytes.LastIndexByte(text, '\n')+1:])
 }
 
 // ask puts a question, and returns where its answer will be.
@@ -215,7 +221,7 @@ func (p *lines) why(k *linesKey) error {
 	what := "ended before it answered"
 	switch {
 	case p.silent.Load():
-		what = fmt.Sprintf("no answer within %v", commandTimeout)
+		what = fmt.Sprintf("no answer within %v, and it may not wait for more lines than it has got", commandTimeout)
 	case p.strayed.Load():
 		what = "wrote a line that it was not asked for (one for each: base64 -w0)"
 	}

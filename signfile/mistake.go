@@ -37,6 +37,7 @@ func (s *Signer) Mistake(value []byte, content io.Reader) (string, error) {
 		if want := key.Parameters().SignatureSize(); len(value) != want {
 			return fmt.Sprintf("it has %d bytes, and a value of %v %d", len(value), key.Parameters(), want), nil
 		}
+		return "another key has signed, or mu was signed as if it were the file (pkeyutl -pkeyopt mu:1), or something else was", nil
 	}
 	return unknownMistake, nil
 }

@@ -81,6 +81,9 @@ func (i Item) Open(ctx context.Context) (*Module, error) {
 		place.Close()
 		return nil, err
 	}
+	if i.raw {
+		return m, nil
+	}
 	if m.format, m.packed = compressed.Of(place.Name()); m.packed {
 		if err := m.decompress(ctx); err != nil {
 			m.Close()

@@ -1,6 +1,7 @@
 package signfile
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -21,6 +22,7 @@ type Item struct {
 	root     *atomicfile.Folder // that the module was found below; nil for a named path
 	relative string             // its path from there
 	linked   bool               // links are followed on the way
+	raw      bool               // its name says nothing about compression
 }
 
 // Relative is the module's path below the directory that it was found in; of one that
@@ -52,7 +54,8 @@ type Tree struct {
 	// directories, without those named build and source, which lead to the kernel's
 	// sources. Otherwise a module that is a link is an error: ErrLink.
 	FollowLinks bool
-	// AnyFile finds every regular file, whatever its name: data of map values.
+	// AnyFile finds every regular file, whatever its name, and takes its bytes as they are:
+	// data of map values.
 	AnyFile bool
 	// Except is a directory to leave out, where it is not named itself.
 	Except os.FileInfo
@@ -75,7 +78,7 @@ func (t *Tree) Close() {
 func (t *Tree) Add(path string, found func(Item, error)) {
 	info, err := os.Stat(path)
 	if err != nil || !info.IsDir() {
-		found(Item{Path: path}, err)
+		found(Item{Path: path, raw: t.AnyFile}, err)
 		return
 	}
 	root, err := atomicfile.OpenFolder(path)
@@ -92,6 +95,8 @@ func (t *Tree) Add(path string, found func(Item, error)) {
 		w.follow(link)
 	}
 }
+
+var errNotRegular = errors.New("not a regular file")
 
 // walk is one directory that was named.
 type walk struct {
@@ -110,7 +115,7 @@ type place struct{ device, inode uint64 }
 
 // item is what was found at a path below the root.
 func (w *walk) item(relative string) Item {
-	return Item{Path: paths.Join(w.root.Path(), relative), root: w.root, relative: relative, linked: w.FollowLinks}
+	return Item{Path: paths.Join(w.root.Path(), relative), root: w.root, relative: relative, linked: w.FollowLinks, raw: w.AnyFile}
 }
 
 // directory looks through a directory. relative is empty, or ends with a slash.
@@ -132,7 +137,9 @@ func (w *walk) directory(dir *atomicfile.Folder, relative string) {
 			sub.Close()
 		case entry.Type() == fs.ModeSymlink:
 			w.link(dir, entry.Name(), name)
-		case w.wanted(name) && (entry.Type().IsRegular() || !w.AnyFile):
+		case w.AnyFile && !entry.Type().IsRegular():
+			w.found(w.item(name), &fs.PathError{Op: "open", Path: paths.Join(w.root.Path(), name), Err: errNotRegular})
+		case w.wanted(name):
 			w.found(w.item(name), nil)
 		}
 	}

@@ -95,7 +95,49 @@ func TestForeignLinkHidesOutput(t *testing.T) {
 			if err != nil {
 				a.Errorf("%s, %q: %v\n%s", what, from, err, out)
 			}
+			// A file that the stranger can read stays what it is.
+			mkdir(t, a.path("outdir"))
+			for _, path := range []string{a.path("out"), a.path("outdir/s.ko")} {
+				writeFile(t, path, "planted", 0o666)
+				if err := errors.Join(os.Chmod(path, 0o666), os.Chown(path, stranger, stranger)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if out, err := a.program(args...); err == nil {
+				a.Errorf("%s, %q over a stranger's file: %s", what, from, out)
+			}
+			a.holds("out", []byte("planted"))
+			a.holds("outdir/s.ko", []byte("planted"))
+			if err := errors.Join(os.Remove(a.path("out")), os.RemoveAll(a.path("outdir"))); err != nil {
+				t.Fatal(err)
+			}
 		}
+	}
+}
+
+// TestPlantedFolder: a folder that a stranger has put into a shared output folder is not
+// written to.
+func TestPlantedFolder(t *testing.T) {
+	a := newAmbush(t)
+	mkdir(t, a.path("shared/sub"))
+	mkdir(t, a.path("tree/sub"))
+	writeFile(t, a.path("tree/sub/m.ko"), string(a.module), 0o600)
+	writeFile(t, a.path("shared/sub/m.ko"), "planted", 0o666)
+	if err := errors.Join(os.Chown(a.path("shared"), 0, 0), os.Chmod(a.path("shared"), 0o777|fs.ModeSticky),
+		os.Chown(a.path("shared/sub"), stranger, stranger), os.Chmod(a.path("shared/sub/m.ko"), 0o666), os.Chown(a.path("shared/sub/m.ko"), stranger, stranger)); err != nil {
+		t.Fatal(err)
+	}
+	list := mustRun(t, nil, "env", "-C", a.dir, program(t), "digest", "--format", "json", "--any-file", "sha256", "tree")
+	writeFile(t, a.path("signatures"), strings.Join(signLines(t, list, a.key()), ""), 0o600)
+	for what, args := range map[string][]string{
+		"sign":       {"sign", "--output-dir", "shared", "sha256", a.key(), a.cert(), "tree"},
+		"sign -d":    {"sign", "-d", "--output-dir", "shared", "sha256", a.key(), a.cert(), "tree"},
+		"map attach": {"map", "attach", "--signatures", "signatures", "--cert", a.cert(), "--output-dir", "shared", "tree"},
+	} {
+		if out, err := a.program(args...); err == nil || !strings.Contains(out, "directory of another user in a shared directory") {
+			a.Errorf("%s: %v\n%s", what, err, out)
+		}
+		a.holds("shared/sub/m.ko", []byte("planted"))
 	}
 }
 

@@ -674,3 +674,133 @@ func TestTwoBuilds(t *testing.T) {
 	}
 	checkSameTree(t, second, want)
 }
+
+// TestDataAsItIs: of map data neither the name nor a trailer means anything, and it outlives
+// its value.
+func TestDataAsItIs(t *testing.T) {
+	p := newTwoPass(t, "rsa2048", "sha256")
+	key, cert := p.pair()
+	mkdir(t, p.path("data"))
+	hello := string(readFile(t, "../testdata/hello.ko"))
+	mustRun(t, nil, program(t), "sha256", key, cert, "../testdata/hello.ko", p.path("data/signed"))
+	writeFile(t, p.path("data/a.ko.xz"), "no xz at all", 0o644)
+	writeFile(t, p.path("data/b.ko"), hello, 0o644)
+	mustRun(t, nil, "xz", p.path("data/b.ko"))
+	list := mustRun(t, nil, "env", "-C", p.dir, program(t), "digest", "--format", "json", "--any-file", "sha256", "data")
+	writeFile(t, p.path("signatures"), strings.Join(signLines(t, list, key), ""), 0o600)
+	attach := []string{"map", "attach", "--signatures", "signatures", "--cert", cert, "--output-dir"}
+	before := mustRun(t, nil, "sh", "-c", "sha256sum "+p.path("data")+"/*")
+	for _, same := range []string{"data", "./x/../data"} {
+		mkdir(t, p.path("x"))
+		if out, err := p.program(append(attach, same, "data")...); err == nil || !strings.Contains(out, "is data itself") {
+			t.Errorf("%s: %v\n%s", same, err, out)
+		}
+	}
+	if out, err := p.program(append(attach, "values", "data")...); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if after := mustRun(t, nil, "sh", "-c", "sha256sum "+p.path("data")+"/*"); after != before {
+		t.Errorf("the data was changed: %s, before %s", after, before)
+	}
+	for _, name := range []string{"signed", "a.ko.xz", "b.ko.xz"} {
+		mustRun(t, nil, program(t), "map", "sign", "sha256", key, cert, p.path("data/"+name), p.path("direct"))
+		mustRun(t, nil, "cmp", p.path("direct"), p.path("values/"+name))
+	}
+	if out := mustRun(t, nil, program(t), "map", "verify", "--kernel", "6.12", "--trusted", cert, p.path("values")); strings.Count(out, ": verified: ") != 3 {
+		t.Error(out)
+	}
+	if out, err := run(t, nil, program(t), "digest", "--format", "json", "sha256", p.path("x")); err == nil || !strings.Contains(out, "--any-file") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestLinesAcrossCompression: a module may be compressed between the two passes.
+func TestLinesAcrossCompression(t *testing.T) {
+	p := newTwoPass(t, "rsa2048", "sha256")
+	_, cert := p.pair()
+	lines := p.digests()
+	p.sign(lines)
+	mustRun(t, nil, "xz", "-d", p.path("tree/sub/c.ko.xz"))
+	mustRun(t, nil, "xz", "--check=crc32", p.path("tree/a.ko"))
+	if out, err := p.attach(lines, "tree"); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if out, status := verify(t, "--trusted="+cert, p.path("tree")); status != 0 || strings.Count(out, ": verified: ") != 5 {
+		t.Errorf("exit %d\n%s", status, out)
+	}
+}
+
+// TestMessagesSay: flags that have no meaning are refused, and what fails names its message.
+func TestMessagesSay(t *testing.T) {
+	p := newTwoPass(t, "rsa2048", "sha256")
+	key, cert := p.pair()
+	mustRun(t, nil, program(t), "sign", "-d", "--output-dir", p.path("messages"), "sha256", key, cert, p.path("tree"))
+	mustRun(t, nil, "cp", p.path("messages/a.ko.p7s"), p.path("messages/d.ko.p7s")) // beside d.ko.zst.p7s
+	mustRun(t, nil, "cp", p.path("messages/a.ko.p7s"), p.path("messages/sub/b.ko.p7s"))
+	for _, c := range []struct{ flags, says string }{
+		{"--hash sha512 tree", "made already"},
+		{"-k tree", "made already"},
+		{"--root tree tree", "--root goes with --p7s-dir"},
+		{"--p7s-dir messages tree/sub", "--root say what folders"},
+		{"--p7s-dir messages tree", "messages/d.ko.p7s: a message, and its module"},
+		{"--p7s-dir messages --unsigned-only tree", "messages/sub/b.ko.p7s)"},
+	} {
+		out, err := p.program(append([]string{"attach", "--from-p7s", "--cert", cert}, strings.Fields(c.flags)...)...)
+		if err == nil || !strings.Contains(out, c.says) {
+			t.Errorf("%s: %v, want %q\n%s", c.flags, err, c.says, out)
+		}
+	}
+}
+
+// TestLinesTell: what a helper says on standard error is told with its refusal.
+func TestLinesTell(t *testing.T) {
+	dir := t.TempDir()
+	writeFile(t, dir+"/a.ko", string(readFile(t, "../testdata/hello.ko")), 0o644)
+	for script, says := range map[string]string{
+		"read -r x; echo token expired, run login >&2; sleep 0.1; echo error; sleep 1": "token expired, run login",
+		"read -r x; echo no such key >&2; sleep 0.1; echo; sleep 1":                    "no such key",
+		"read -r x; echo AAAA; sleep 1":                                                "in the order of the lines",
+	} {
+		writeFile(t, dir+"/helper", "#!/bin/sh\n"+script+"\n", 0o700)
+		out, err := run(t, nil, program(t), "sign", "sha256", "exec-lines:"+dir+"/helper", absolute(t, keys+"/rsa2048.pem"), dir+"/a.ko")
+		if err == nil || !strings.Contains(out, says) {
+			t.Errorf("%s: %v\n%s", script, err, out)
+		}
+	}
+}
+
+// TestValuesInterrupted: a signal leaves old values or new ones, and no other file.
+func TestValuesInterrupted(t *testing.T) {
+	p := newTwoPass(t, "rsa2048", "sha256")
+	key, cert := p.pair()
+	mkdir(t, p.path("data"))
+	mkdir(t, p.path("values"))
+	const many = 200
+	for i := range many {
+		name := fmt.Sprint(i)
+		writeFile(t, p.path("data/"+name), strings.Repeat(name, 1000), 0o644)
+		writeFile(t, p.path("values/"+name), "old", 0o644)
+	}
+	list := mustRun(t, nil, "env", "-C", p.dir, program(t), "digest", "--format", "json", "--any-file", "sha256", "data")
+	writeFile(t, p.path("signatures"), strings.Join(signLines(t, list, key), ""), 0o600)
+	for round := range 20 {
+		killAfter(t, rand.N(60*time.Millisecond), []syscall.Signal{syscall.SIGTERM, syscall.SIGINT}[round%2], "env", "-C", p.dir, program(t),
+			"map", "attach", "--signatures", "signatures", "--cert", cert, "--output-dir", "values", "data")
+		entries, err := os.ReadDir(p.path("values"))
+		if err != nil || len(entries) != many {
+			t.Fatalf("%d files, want %d: %v", len(entries), many, err)
+		}
+	}
+}
+
+// TestOddData: what is no regular file is told, since a policy that drops out unseen is gone.
+func TestOddData(t *testing.T) {
+	p := newTwoPass(t, "rsa2048", "sha256")
+	mkdir(t, p.path("data"))
+	writeFile(t, p.path("data/a"), "policy", 0o644)
+	mustRun(t, nil, "sh", "-c", "cd "+p.path("data")+" && mkfifo fifo && ln -s a link")
+	out, err := p.program("digest", "--format", "json", "--any-file", "sha256", "data")
+	if err == nil || !strings.Contains(out, "data/fifo: not a regular file") || !strings.Contains(out, "data/link: is a link") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

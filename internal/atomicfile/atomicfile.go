@@ -44,6 +44,9 @@ func (t *Target) create() (*File, error) {
 		file, err := t.open()
 		return &File{target: t, file: file}, err
 	}
+	if t.shows {
+		return nil, t.place.error("replace", errShows)
+	}
 	if t.replaces() && t.appendOnly() {
 		return nil, t.place.error("replace", errAppendOnly)
 	}
@@ -71,6 +74,9 @@ func (t *Target) create() (*File, error) {
 	}
 	return &File{target: t, file: os.NewFile(uintptr(fd), t.place.path), temp: temp}, nil
 }
+
+// errShows: who planted both a link to a secret and a file for what is made of it would read it.
+var errShows = errors.New("the input came through another user's link, and others may read this file than may read that")
 
 // errAppendOnly refuses a folder of chattr +a: what gets a temporary name there keeps it.
 var errAppendOnly = errors.New("the directory may only be appended to (chattr +a), so nothing in it can be replaced")

@@ -2,6 +2,7 @@ package atomicfile
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"slices"
@@ -162,12 +163,33 @@ func (f *Folder) stepBelow(relative string, make bool) (*Place, error) {
 			}
 		}
 		next, err := folder.Sub(name)
+		if err == nil && make {
+			if err = mayFill(folder, next); err != nil {
+				next.Close()
+			}
+		}
 		closeUnless(shared, folder)
 		if err != nil {
 			return nil, err
 		}
 		folder, shared, relative = next, false, rest
 	}
+}
+
+// mayFill is mayReplace for a folder on the way to a file: who put it there chooses what is
+// in it.
+func mayFill(folder, next *Folder) error {
+	var dir, entry unix.Stat_t
+	if err := unix.Fstat(folder.fd(), &dir); err != nil {
+		return &fs.PathError{Op: "stat", Path: folder.Path(), Err: err}
+	}
+	if err := unix.Fstat(next.fd(), &entry); err != nil {
+		return &fs.PathError{Op: "stat", Path: next.Path(), Err: err}
+	}
+	if planted(&dir, &entry) {
+		return &fs.PathError{Op: "open", Path: next.Path(), Err: fmt.Errorf("a directory of another user in a shared directory is not written to: %w", unix.EACCES)}
+	}
+	return nil
 }
 
 func mkdirat(f *Folder, name string) error {

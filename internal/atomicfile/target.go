@@ -25,6 +25,7 @@ type Target struct {
 	device unix.Stat_t // what direct was; zero for a link of /proc
 
 	perm      os.FileMode // of a file that takes nothing over
+	shows     bool        // the model's readers may not read what is to be written
 	exclusive bool        // what bears the name already is fs.ErrExist
 	overwrite bool        // Commit replaces whatever bears the name
 }
@@ -187,9 +188,15 @@ func (p *Place) reach(own bool) (*Target, error) {
 }
 
 // Hide takes from a file that is new what the readers of another may not: those who
-// could not read that one get nothing.
+// could not read that one get nothing. A file that is replaced keeps its readers, and is
+// not replaced if they are more.
 func (t *Target) Hide(o *Original) {
-	if t.model != nil || t.direct {
+	switch {
+	case t.direct:
+		return
+	case t.model != nil:
+		was, is := &o.opened, &t.model.opened
+		t.shows = is.Uid != was.Uid && is.Uid != 0 || is.Mode&^was.Mode&0o044 != 0 || is.Mode&0o040 != 0 && is.Gid != was.Gid
 		return
 	}
 	for _, readers := range []os.FileMode{0o040, 0o004} {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -92,16 +93,19 @@ func ReadExpected(r io.Reader, limit, expected int64) ([]byte, error) {
 }
 
 // Buffer keeps the beginning of what is written to it, and takes the rest without
-// keeping it: a command that writes too much goes on, and memory does not. It has no
-// ReadFrom, which io.Copy would prefer to Write.
+// keeping it: a command that writes too much goes on, and memory does not. It may be read
+// while it is written to. It has no ReadFrom, which io.Copy would prefer to Write.
 type Buffer struct {
 	Limit int // in bytes
 
+	mutex     sync.Mutex
 	kept      []byte
 	truncated bool
 }
 
 func (b *Buffer) Write(p []byte) (int, error) {
+	b.mutex.Lock()
+	defer b.mutex.Unlock()
 	room := max(b.Limit-len(b.kept), 0)
 	if len(p) > room {
 		b.truncated = true
@@ -113,7 +117,15 @@ func (b *Buffer) Write(p []byte) (int, error) {
 }
 
 // Bytes returns what was kept.
-func (b *Buffer) Bytes() []byte { return b.kept }
+func (b *Buffer) Bytes() []byte {
+	b.mutex.Lock()
+	defer b.mutex.Unlock()
+	return bytes.Clone(b.kept)
+}
 
 // Truncated reports whether more was written than is kept.
-func (b *Buffer) Truncated() bool { return b.truncated }
+func (b *Buffer) Truncated() bool {
+	b.mutex.Lock()
+	defer b.mutex.Unlock()
+	return b.truncated
+}

@@ -18,10 +18,12 @@ import (
 	"strings"
 	"sync"
 
+	"filippo.io/mldsa"
 	"github.com/urfave/cli/v2"
 
 	"sign-file/cms"
 	"sign-file/digest"
+	"sign-file/internal/atomicfile"
 	"sign-file/internal/bounded"
 	"sign-file/internal/compressed"
 	"sign-file/internal/paths"
@@ -79,7 +81,7 @@ func readSignedLine(text []byte) (line signedLine, err error) {
 		return line, fmt.Errorf("has more than %d bytes (want one object a line: jq -c)", maxLine)
 	}
 	if err := json.Unmarshal(text, &line); err != nil {
-		return line, fmt.Errorf("not a line of digest --format json (want one object a line: jq -c): %w", err)
+		return line, errors.New("not a line of digest --format json (want one object a line, in UTF-8: jq -c)")
 	}
 	if line.name() == "" {
 		return line, errors.New("no file")
@@ -118,6 +120,11 @@ func (p *program) newAttachRun(c *cli.Context, how signfile.Many) (run *attachRu
 	if c.String("cert") == "" {
 		return nil, nil, usagef("no --cert")
 	}
+	if hash := c.String("hash"); hash != "" {
+		if _, err := digest.Lookup(hash); err != nil {
+			return nil, nil, err
+		}
+	}
 	lines, err := p.signedLines(c.String("signatures"))
 	if err != nil {
 		return nil, nil, err
@@ -147,9 +154,9 @@ func (p *program) newAttachRun(c *cli.Context, how signfile.Many) (run *attachRu
 type attachRun struct {
 	signRun
 	public     crypto.PublicKey
-	onlyListed bool // modules without a line are none of this run's
-	lines      map[string]*signedLine
-	order      []string // the paths of the lines
+	onlyListed bool                   // modules without a line are none of this run's
+	lines      map[string]*signedLine // by their paths
+	order      []string               // the paths of the lines
 	seen       map[string]bool
 	byHash     map[string]*signfile.Signer
 	lineless   *signfile.Signer // signs nothing
@@ -225,10 +232,15 @@ func (r *attachRun) value(values map[string]map[string][]byte, line *signedLine,
 			return fmt.Errorf("its line is of %s, and --hash wants %s", algorithm.Name(), wanted)
 		}
 	}
+	_, isMLDSA := r.public.(*mldsa.PublicKey)
 	of, err := hex.DecodeString(line.Digest + line.Mu)
 	switch {
 	case err != nil || len(of) == 0 || line.Digest != "" && line.Mu != "":
 		return errors.New("its line has neither a digest nor mu in hexadecimal")
+	case isMLDSA && line.Mu == "":
+		return errors.New("its line has a digest, and an ML-DSA key signs mu (digest --cert gives it)")
+	case !isMLDSA && line.Mu != "":
+		return errors.New("its line has mu, which an ML-DSA key signs, and the certificate's is none")
 	case line.Mu != "" && wanted == "":
 		return errors.New("mu is the same for every hash, so its line proves none: --hash says which is meant")
 	}
@@ -246,10 +258,21 @@ func (r *attachRun) value(values map[string]map[string][]byte, line *signedLine,
 	return nil
 }
 
+// lineOf finds the line of a path. That of x.ko is as good for x.ko.xz, since the digest is
+// that of the content.
+func (r *attachRun) lineOf(path string) *signedLine {
+	for _, name := range compressed.Names(path) {
+		if line := r.lines[canonical(name)]; line != nil {
+			r.seen[canonical(name)] = true
+			return line
+		}
+	}
+	return nil
+}
+
 // choose finds the Signer of a module, or fails it.
 func (r *attachRun) choose(item signfile.Item) *signfile.Signer {
-	line := r.lines[canonical(item.Path)]
-	r.seen[canonical(item.Path)] = true
+	line := r.lineOf(item.Path)
 	switch {
 	case line == nil && r.onlyListed:
 		return nil
@@ -280,7 +303,7 @@ func (lineless) KnowsHashes() bool { return true }
 // mistaken says what is wrong with a module's signature, as far as it tells; "" if nothing
 // more can be said.
 func (r *attachRun) mistaken(ctx context.Context, result signfile.Result) string {
-	line := r.lines[canonical(result.Path)]
+	line := r.lineOf(result.Path)
 	if line == nil || line.Mu != "" || r.byHash[line.Hash] == nil {
 		return ""
 	}
@@ -326,6 +349,9 @@ func (p *program) attachMessages(c *cli.Context) error {
 	if c.String("cert") == "" {
 		return usagef("no --cert")
 	}
+	if err := fitsMessages(c); err != nil {
+		return err
+	}
 	modules, err := p.paths(c, c.Args().Slice())
 	if err != nil {
 		return err
@@ -347,12 +373,24 @@ func (p *program) attachMessages(c *cli.Context) error {
 	}
 	run := signRun{program: p, how: how, certificate: file, json: c.Bool("json"), quiet: c.Bool("quiet")}
 	run.leftOver = func() { run.failMessages(&messages, modules) }
+	run.mistake = func(result signfile.Result) string { return " (" + messages.find(result.Item) + ")" }
 	return run.signAll(c, modules, func(item signfile.Item) *signfile.Signer {
-		for _, path := range messages.of(item) {
-			messages.used[canonical(path)] = true
-		}
+		messages.used[canonical(messages.find(item))] = true
 		return signer
 	})
+}
+
+// fitsMessages refuses flags that say what was decided when the messages were made.
+func fitsMessages(c *cli.Context) error {
+	for _, flag := range []string{"hash", "k", "include-cert", "signed-attributes"} {
+		if c.IsSet(flag) {
+			return usagef("--%s: the messages are made already", flag)
+		}
+	}
+	if c.IsSet("root") && c.String("p7s-dir") == "" {
+		return usagef("--root goes with --p7s-dir")
+	}
+	return nil
 }
 
 const messageSuffix = ".p7s"
@@ -361,34 +399,24 @@ const messageSuffix = ".p7s"
 type messages struct {
 	*program
 	dir, root string          // --p7s-dir and --root
-	used      map[string]bool // where the messages of the modules may be
+	used      map[string]bool // the messages of the modules
 	mutex     sync.Mutex
 	hashes    map[string]bool // that were warned of
 }
 
-// of is where a module's message may be. One that was made before the module was compressed,
+// find is where a module's message is. One that was made before the module was compressed,
 // or after it was decompressed, is as good: a signature is about the content.
-func (m *messages) of(item signfile.Item) []string {
+func (m *messages) find(item signfile.Item) string {
 	path := item.Path
 	if m.dir != "" {
 		path = paths.Join(m.dir, m.relative(item))
 	}
-	all := compressed.Names(path)
-	for i := range all {
-		all[i] += messageSuffix
-	}
-	return all
-}
-
-// find is the first of those that there is.
-func (m *messages) find(item signfile.Item) string {
-	all := m.of(item)
-	for _, path := range all {
-		if _, err := os.Lstat(path); err == nil {
-			return path
+	for _, name := range compressed.Names(path) {
+		if _, err := os.Lstat(name + messageSuffix); err == nil {
+			return name + messageSuffix
 		}
 	}
-	return all[0]
+	return path + messageSuffix
 }
 
 // relative is the path of a module's message below --p7s-dir, without its suffix.
@@ -404,7 +432,7 @@ func (m *messages) relative(item signfile.Item) string {
 
 // read reads the message of a module, and warns once of each hash that kernels refuse.
 func (m *messages) read(item signfile.Item) ([]byte, error) {
-	message, err := readMessageFile(m.find(item))
+	message, err := m.readFile(m.find(item))
 	if err != nil {
 		return nil, err
 	}
@@ -423,11 +451,42 @@ func (m *messages) read(item signfile.Item) ([]byte, error) {
 	return message, nil
 }
 
+// readFile reads a message. Below --p7s-dir no link is followed.
+func (m *messages) readFile(path string) ([]byte, error) {
+	if m.dir == "" {
+		return readMessageFile(path)
+	}
+	dir, err := atomicfile.OpenFolder(m.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	place, err := dir.Below(strings.TrimPrefix(path, paths.Join(m.dir, "")), false)
+	if err != nil {
+		return nil, err
+	}
+	defer place.Close()
+	file, err := place.Open(false)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return bounded.FromFile(file.File(), cms.MaxSize+1)
+}
+
 // failMessages fails the messages of modules, below --p7s-dir or the folders that were
 // named, that no module was found for.
 func (r *signRun) failMessages(messages *messages, folders []string) {
 	if messages.dir != "" {
 		folders = []string{messages.dir}
+	}
+	found := len(messages.used) == 0
+	for path := range messages.used {
+		_, err := os.Lstat(path)
+		found = found || err == nil
+	}
+	if !found {
+		r.say("no message is for any of these modules: --p7s-dir and --root say what folders messages and modules are below")
 	}
 	for _, folder := range folders {
 		if messages.dir == "" && !isDir(folder) {
@@ -469,9 +528,12 @@ func (p *program) detachedMessage(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	dest := args[0] + ".p7s"
-	if len(args) == 2 {
+	dest := args[0] + messageSuffix
+	switch {
+	case len(args) == 2:
 		dest = args[1]
+	case args[0] == "-":
+		dest = "-"
 	}
 	if err := notTheKey(dest, args[0], c.String("cert"), c.String("signature")); err != nil {
 		return err
@@ -485,8 +547,8 @@ func (p *program) detachedMessage(c *cli.Context) error {
 		_, again := p.readModule(readOnly(c.Context), args[0], func(r io.Reader) ([]byte, error) { err = mistake(err, r); return nil, nil })
 		return about(args[0], errors.Join(err, again))
 	}
-	if len(args) == 1 {
-		return writeBeside(dest, args[0], message)
+	if len(args) == 1 && dest != "-" {
+		return p.writeBeside(dest, args[0], message)
 	}
 	return p.copyOut(dest, args[0], bytes.NewReader(message))
 }

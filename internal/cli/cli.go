@@ -33,6 +33,7 @@ type program struct {
 	closed       [3]bool           // streams that the caller had closed
 	lost         error             // the first failure to write an answer
 	wrote        func(error)       // told what became of each write
+	listen       func()            // signals are heard from now on
 	conceal      *strings.Replacer // of references to keys, by what may be shown of them
 }
 
@@ -44,7 +45,7 @@ func Run(args []string, in, out, err *os.File) int {
 		p.argv0, args = args[0], args[1:]
 	}
 	ctx := newInterruptible()
-	p.wrote = ctx.wrote
+	p.wrote, p.listen = ctx.wrote, ctx.listen
 	defer ctx.finish()
 	if p.name() == "extract-cert" {
 		return p.extractCert(ctx, args)

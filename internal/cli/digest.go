@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"sign-file/digest"
+	"sign-file/mapvalue"
 	"sign-file/signfile"
 )
 
@@ -27,7 +29,7 @@ func (p *program) digestCommand() *cli.Command {
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "format", Value: formatRaw, Usage: "`raw`, digestinfo, hex or json"},
 			&cli.StringFlag{Name: "cert", Usage: "`FILE` with the certificate of the key that is to sign"},
-			&cli.BoolFlag{Name: "any-file", Usage: "of directories, take every file: data of map values"},
+			&cli.BoolFlag{Name: "any-file", Usage: "take every file of a directory, and its bytes as they are: data of map values"},
 			signedAttributesFlag(),
 		}, manyFlags()...),
 		Action: p.digest,
@@ -93,11 +95,12 @@ func (p *program) digest(c *cli.Context) error {
 type sums struct {
 	algorithm *digest.Algorithm
 	isMu      bool
+	anyFile   bool
 	of        func(io.Reader) ([]byte, error)
 }
 
 func (p *program) newSums(c *cli.Context, algorithm *digest.Algorithm) (sums, error) {
-	s := sums{algorithm: algorithm, of: func(r io.Reader) ([]byte, error) {
+	s := sums{algorithm: algorithm, anyFile: c.Bool("any-file"), of: func(r io.Reader) ([]byte, error) {
 		h := algorithm.New()
 		_, err := io.Copy(h, r)
 		return h.Sum(nil), err
@@ -129,6 +132,14 @@ func (s sums) report(path string, sum []byte, size int64) digestReport {
 
 // sumOf is the sum of one file, all of it.
 func (p *program) sumOf(c *cli.Context, s sums, path string) (sum []byte, size int64, err error) {
+	if s.anyFile {
+		data, err := p.readValue(path)
+		if err != nil {
+			return nil, 0, err
+		}
+		sum, err = s.ofData(data)
+		return sum, int64(len(data)), about(path, err)
+	}
 	sum, err = p.readModule(readOnly(c.Context), path, func(r io.Reader) ([]byte, error) {
 		counted := &counter{Reader: r}
 		sum, err := s.of(counted)
@@ -136,6 +147,14 @@ func (p *program) sumOf(c *cli.Context, s sums, path string) (sum []byte, size i
 		return sum, err
 	})
 	return sum, size, err
+}
+
+// ofData is the sum of what becomes a map value.
+func (s sums) ofData(data []byte) ([]byte, error) {
+	if len(data) == 0 {
+		return nil, mapvalue.ErrEmptyData
+	}
+	return s.of(bytes.NewReader(data))
 }
 
 // counter counts what is read.
@@ -153,17 +172,23 @@ func (c *counter) Read(b []byte) (int, error) {
 // digestAll prints a line for each module, in the order of the paths whatever --jobs is.
 func (p *program) digestAll(c *cli.Context, s sums, paths []string) error {
 	how, err := manyOptions(c)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case s.anyFile && how.Existing != signfile.RefuseSigned:
+		return usagef("--any-file takes files as they are, signed or not")
 	}
-	run := signRun{program: p, how: how, quiet: true}
-	tree := signfile.Tree{AnyFile: c.Bool("any-file")}
+	run := signRun{program: p, how: how}
+	tree := signfile.Tree{AnyFile: s.anyFile}
 	defer tree.Close()
 	var items []signfile.Item
 	single := len(paths) == 1 && !isDir(paths[0])
 	if single {
 		items = []signfile.Item{{Path: paths[0]}}
 	} else if items = run.collect(&tree, paths); (run.empty || len(items) == 0 && run.failed == 0) && !c.Bool("allow-empty") {
+		if !s.anyFile {
+			p.say("--any-file takes all files, as data of map values")
+		}
 		return errEmpty
 	}
 	one := func(i int) (*digestReport, error) {
@@ -198,6 +223,15 @@ func (p *program) digestAll(c *cli.Context, s sums, paths []string) error {
 
 // module is the line of one module; nil for one that is skipped.
 func (s sums) module(ctx context.Context, item signfile.Item, how signfile.Many) (*digestReport, error) {
+	if s.anyFile {
+		data, err := readData(ctx, item)
+		if err != nil {
+			return nil, err
+		}
+		sum, err := s.ofData(data)
+		report := s.report(item.Path, sum, int64(len(data)))
+		return &report, err
+	}
 	module, err := item.Open(ctx)
 	if err != nil {
 		return nil, err

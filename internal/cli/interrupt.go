@@ -97,7 +97,10 @@ func (c *interruptible) finish() {
 
 func die(s os.Signal) {
 	signal.Reset(s)
-	if s == syscall.SIGPIPE {
+	switch s {
+	case syscall.SIGQUIT:
+		os.Exit(128 + int(syscall.SIGQUIT)) // of the signal itself Go dies with a dump
+	case syscall.SIGPIPE:
 		// Go ignores this signal unless it is its own answer to a failed write.
 		os.Stdout.Write([]byte{'\n'})
 		os.Stderr.Write([]byte{'\n'})

@@ -57,9 +57,10 @@ func (p *program) mapCommand() *cli.Command {
 			},
 			{
 				Name: "verify", Usage: "check a map value as bpf_map_verify_value_sig does",
-				ArgsUsage: "<value>...",
-				Flags:     judgeFlags(),
-				Action:    p.mapVerify,
+				ArgsUsage:   "<value>...",
+				Description: "Of a directory, every file in it is checked. Exit codes are those of verify.",
+				Flags:       append(judgeFlags(), &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print nothing of what is accepted"}),
+				Action:      p.mapVerify,
 			},
 			{
 				Name: "inspect", Usage: "show the parts of a map value, without verifying it",
@@ -249,8 +250,10 @@ func (p *program) mapVerify(c *cli.Context) error {
 		return err
 	}
 	run := p.newVerifyRun(c, false)
-	for _, path := range c.Args().Slice() {
-		run.items = append(run.items, signfile.Item{Path: path})
+	tree := signfile.Tree{AnyFile: true}
+	defer tree.Close()
+	if err := run.collect(&tree, c.Args().Slice()); err != nil {
+		return err
 	}
 	return run.judge(1, func(item signfile.Item) (*kernel.Verdict, error) {
 		value, err := p.readValue(item.Path)

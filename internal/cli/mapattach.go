@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 
 	"sign-file/internal/atomicfile"
 	"sign-file/mapvalue"
@@ -44,6 +45,9 @@ func (p *program) attachValues(c *cli.Context) error {
 		return err
 	}
 	defer output.Close()
+	if err := run.keepsData(items); err != nil {
+		return err
+	}
 	run.left = len(items)
 	for _, item := range items {
 		if c.Context.Err() != nil {
@@ -51,15 +55,41 @@ func (p *program) attachValues(c *cli.Context) error {
 		}
 		run.left--
 		if signer := run.choose(item); signer != nil {
-			run.report(signfile.Result{Item: item, Err: writeValueBelow(c.Context, output, item, signer, encode)})
+			run.report(signfile.Result{Item: item, Err: p.writeValueBelow(c.Context, output, item, signer, encode)})
 		}
 	}
 	run.unused()
 	return run.end(c.Context.Err() != nil)
 }
 
+// keepsData refuses to write a value over any of the data: each is there only once.
+func (r *attachRun) keepsData(items []signfile.Item) error {
+	data := map[place]bool{}
+	for _, item := range items {
+		if file, err := fileAt(item.Path); err == nil {
+			data[file] = true
+		}
+	}
+	for _, item := range items {
+		dest := r.how.Dest(item)
+		if file, err := fileAt(dest); err == nil && data[file] {
+			return about(dest, errors.New("is data itself, and a value would replace it (name another --output-dir)"))
+		}
+	}
+	return nil
+}
+
+// fileAt tells files apart, whatever path leads there.
+func fileAt(path string) (place, error) {
+	var file unix.Stat_t
+	if err := unix.Stat(path, &file); err != nil {
+		return place{}, err
+	}
+	return place{device: file.Dev, inode: file.Ino}, nil
+}
+
 // writeValueBelow writes the value of one file of data to its path below a folder.
-func writeValueBelow(ctx context.Context, output *atomicfile.Folder, item signfile.Item, signer *signfile.Signer, encode encodeFunc) error {
+func (p *program) writeValueBelow(ctx context.Context, output *atomicfile.Folder, item signfile.Item, signer *signfile.Signer, encode encodeFunc) error {
 	data, err := readData(ctx, item)
 	if err != nil {
 		return err
@@ -80,18 +110,20 @@ func writeValueBelow(ctx context.Context, output *atomicfile.Folder, item signfi
 	if err != nil {
 		return err
 	}
-	return writeTarget(target, item.Path, write)
+	return p.writeTarget(target, item.Path, write)
 }
 
-// readData reads what digest has digested: data that is compressed by its name is digested
-// uncompressed.
+// readData reads one file of data, of an item that is taken as it is.
 func readData(ctx context.Context, item signfile.Item) ([]byte, error) {
 	module, err := item.Open(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer module.Close()
-	if module.Size() > mapvalue.MaxSize {
+	switch {
+	case module.Size() == 0:
+		return nil, mapvalue.ErrEmptyData
+	case module.Size() > mapvalue.MaxSize:
 		return nil, errors.New("has more bytes than a map value may have")
 	}
 	data, err := io.ReadAll(io.NewSectionReader(module, 0, module.Size()))

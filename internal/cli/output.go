@@ -100,13 +100,16 @@ func (p *program) writeWith(path, source string, isText bool, write func(io.Writ
 	if err != nil {
 		return err
 	}
-	return writeTarget(target, source, write)
+	return p.writeTarget(target, source, write)
 }
 
-func writeTarget(target *atomicfile.Target, source string, write func(io.Writer) error) error {
+// writeTarget writes a file whole or not at all. While it takes another's place it has a
+// temporary name for a moment, so signals are heard.
+func (p *program) writeTarget(target *atomicfile.Target, source string, write func(io.Writer) error) error {
 	if source != "-" {
 		target.HideFrom(source)
 	}
+	p.listen()
 	f, err := target.Create()
 	if err != nil {
 		return err
@@ -118,7 +121,7 @@ func writeTarget(target *atomicfile.Target, source string, write func(io.Writer)
 }
 
 // writeBeside writes a file whose name nobody gave.
-func writeBeside(path, source string, content []byte) error {
+func (p *program) writeBeside(path, source string, content []byte) error {
 	place, err := atomicfile.At(path)
 	if err != nil {
 		return err
@@ -127,7 +130,7 @@ func writeBeside(path, source string, content []byte) error {
 	if err != nil {
 		return err
 	}
-	return writeTarget(target, source, func(w io.Writer) error {
+	return p.writeTarget(target, source, func(w io.Writer) error {
 		_, err := w.Write(content)
 		return err
 	})

@@ -80,7 +80,7 @@ func notTheKey(dest string, files ...string) error {
 	for _, file := range files {
 		other, err := os.Stat(file)
 		if err == nil && info.Mode().IsRegular() && os.SameFile(info, other) {
-			return &fs.PathError{Op: "write", Path: dest, Err: errors.New("is the key or the certificate, which would be overwritten")}
+			return &fs.PathError{Op: "write", Path: dest, Err: errors.New("is the key, the certificate or another input, which would be overwritten")}
 		}
 	}
 	return nil

@@ -348,7 +348,10 @@ func (r *signRun) report(result signfile.Result) {
 			report.Error += " (--replace signs it anew, --unsigned-only skips it)"
 		}
 		if errors.Is(result.Err, keys.ErrNotPresigned) {
-			report.Error += " (it was changed since its digest was taken, or the signature is of another one)"
+			report.Error += " (it was changed since its digest was taken, or the signature is of another one, or of mu with another certificate)"
+		}
+		if keys.KindOf(r.key) == keys.Command && errors.Is(result.Err, certificate.ErrSignature) {
+			report.Error += " (the command has to answer with the bare signature value of the digest that it is given; exec-lines: in base64, and in the order of the lines)"
 		}
 		if r.mistake != nil && errors.Is(result.Err, certificate.ErrSignature) {
 			report.Error += r.mistake(result)

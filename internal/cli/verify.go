@@ -327,7 +327,7 @@ func (r *verifyRun) collect(tree *signfile.Tree, paths []string) (err error) {
 			r.items = append(r.items, item)
 		})
 		if !found {
-			undecided(path, errors.New("no module in this directory"))
+			undecided(path, errors.New("no "+map[bool]string{true: "file", false: "module"}[tree.AnyFile]+" in this directory"))
 		}
 	}
 	return err
