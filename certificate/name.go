@@ -1,6 +1,7 @@
 package certificate
 
 import (
+	"cmp"
 	"encoding/asn1"
 	"fmt"
 	"strings"
@@ -9,10 +10,28 @@ import (
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// attributeNames are the short names of RFC 4514 and those OpenSSL prints.
-var attributeNames = map[string]string{
-	"2.5.4.3": "CN", "2.5.4.5": "serialNumber", "2.5.4.6": "C", "2.5.4.7": "L", "2.5.4.8": "ST",
-	"2.5.4.10": "O", "2.5.4.11": "OU", "1.2.840.113549.1.9.1": "emailAddress",
+// attributeName is the short name of RFC 4514, or the one that OpenSSL prints, and "" where
+// there is neither.
+func attributeName(oid string) string {
+	switch oid {
+	case "2.5.4.3":
+		return "CN"
+	case "2.5.4.5":
+		return "serialNumber"
+	case "2.5.4.6":
+		return "C"
+	case "2.5.4.7":
+		return "L"
+	case "2.5.4.8":
+		return "ST"
+	case "2.5.4.10":
+		return "O"
+	case "2.5.4.11":
+		return "OU"
+	case "1.2.840.113549.1.9.1":
+		return "emailAddress"
+	}
+	return ""
 }
 
 // FormatName prints a DER Name for people: "CN=Build key, O=Example", in the
@@ -40,10 +59,7 @@ func FormatName(name []byte) string {
 func OneLine(name []byte) string {
 	var b strings.Builder
 	ok := eachAttribute(name, func(first bool, oid string, _ cbasn1.Tag, value []byte) {
-		short := oid
-		if known, ok := attributeNames[oid]; ok {
-			short = known
-		}
+		short := cmp.Or(attributeName(oid), oid)
 		separator := "/"
 		if !first {
 			separator = "+"
@@ -90,10 +106,7 @@ func eachAttribute(name []byte, found func(first bool, oid string, tag cbasn1.Ta
 }
 
 func formatAttribute(oid string, tag cbasn1.Tag, value []byte) string {
-	short, ok := attributeNames[oid]
-	if !ok {
-		short = oid
-	}
+	short := cmp.Or(attributeName(oid), oid)
 	if tag == cbasn1.Tag(30) { // BMPString, UTF-16 big-endian
 		runes := make([]rune, 0, len(value)/2)
 		for i := 0; i+1 < len(value); i += 2 {

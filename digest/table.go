@@ -16,31 +16,28 @@ import (
 	"golang.org/x/crypto/ripemd160"
 )
 
-var (
-	nistHash  = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2} // NIST CSOR hashAlgs
-	nistSig   = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 3} // NIST CSOR sigAlgs
-	ansiECDSA = asn1.ObjectIdentifier{1, 2, 840, 10045, 4}         // ANSI X9.62 signatures
-)
-
 var oidSM3WithRSA = asn1.ObjectIdentifier{1, 2, 156, 10197, 1, 504}
 
-// The algorithms that the real sign-file has been seen to sign with.
+// The algorithms that the real sign-file has been seen to sign with. Identifiers are those
+// of NIST CSOR (2.16.840.1.101.3.4) and, for ECDSA with the older hashes, of ANSI X9.62
+// (1.2.840.10045.4). They are written out, so that the linker lays them out and no start
+// has to.
 var (
 	MD5       = &Algorithm{name: "md5", oid: asn1.ObjectIdentifier{1, 2, 840, 113549, 2, 5}, nullParameters: true, hash: crypto.MD5, new: md5.New}
 	RIPEMD160 = &Algorithm{name: "ripemd160", oid: asn1.ObjectIdentifier{1, 3, 36, 3, 2, 1}, nullParameters: true, hash: crypto.RIPEMD160, new: ripemd160.New}
 	SM3       = &Algorithm{name: "sm3", oid: asn1.ObjectIdentifier{1, 2, 156, 10197, 1, 401}, nullParameters: true, new: sm3.New}
 
-	SHA1       = &Algorithm{name: "sha1", oid: asn1.ObjectIdentifier{1, 3, 14, 3, 2, 26}, oidECDSA: under(ansiECDSA, 1), hash: crypto.SHA1, new: sha1.New}
-	SHA224     = &Algorithm{name: "sha224", oid: under(nistHash, 4), oidECDSA: under(ansiECDSA, 3, 1), hash: crypto.SHA224, new: sha256.New224}
-	SHA256     = &Algorithm{name: "sha256", oid: under(nistHash, 1), oidECDSA: under(ansiECDSA, 3, 2), hash: crypto.SHA256, new: sha256.New}
-	SHA384     = &Algorithm{name: "sha384", oid: under(nistHash, 2), oidECDSA: under(ansiECDSA, 3, 3), hash: crypto.SHA384, new: sha512.New384}
-	SHA512     = &Algorithm{name: "sha512", oid: under(nistHash, 3), oidECDSA: under(ansiECDSA, 3, 4), hash: crypto.SHA512, new: sha512.New}
-	SHA512_224 = &Algorithm{name: "sha512-224", oid: under(nistHash, 5), hash: crypto.SHA512_224, new: sha512.New512_224}
-	SHA512_256 = &Algorithm{name: "sha512-256", oid: under(nistHash, 6), hash: crypto.SHA512_256, new: sha512.New512_256}
-	SHA3_224   = &Algorithm{name: "sha3-224", oid: under(nistHash, 7), oidECDSA: under(nistSig, 9), hash: crypto.SHA3_224, new: func() hash.Hash { return sha3.New224() }}
-	SHA3_256   = &Algorithm{name: "sha3-256", oid: under(nistHash, 8), oidECDSA: under(nistSig, 10), hash: crypto.SHA3_256, new: func() hash.Hash { return sha3.New256() }}
-	SHA3_384   = &Algorithm{name: "sha3-384", oid: under(nistHash, 9), oidECDSA: under(nistSig, 11), hash: crypto.SHA3_384, new: func() hash.Hash { return sha3.New384() }}
-	SHA3_512   = &Algorithm{name: "sha3-512", oid: under(nistHash, 10), oidECDSA: under(nistSig, 12), hash: crypto.SHA3_512, new: func() hash.Hash { return sha3.New512() }}
+	SHA1       = &Algorithm{name: "sha1", oid: asn1.ObjectIdentifier{1, 3, 14, 3, 2, 26}, oidECDSA: asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 1}, hash: crypto.SHA1, new: sha1.New}
+	SHA224     = &Algorithm{name: "sha224", oid: asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 4}, oidECDSA: asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 1}, hash: crypto.SHA224, new: sha256.New224}
+	SHA256     = &Algorithm{name: "sha256", oid: asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 1}, oidECDSA: asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 2}, hash: crypto.SHA256, new: sha256.New}
+	SHA384     = &Algorithm{name: "sha384", oid: asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 2}, oidECDSA: asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 3}, hash: crypto.SHA384, new: sha512.New384}
+	SHA512     = &Algorithm{name: "sha512", oid: asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 3}, oidECDSA: asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 4}, hash: crypto.SHA512, new: sha512.New}
+	SHA512_224 = &Algorithm{name: "sha512-224", oid: asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 5}, hash: crypto.SHA512_224, new: sha512.New512_224}
+	SHA512_256 = &Algorithm{name: "sha512-256", oid: asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 6}, hash: crypto.SHA512_256, new: sha512.New512_256}
+	SHA3_224   = &Algorithm{name: "sha3-224", oid: asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 7}, oidECDSA: asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 3, 9}, hash: crypto.SHA3_224, new: func() hash.Hash { return sha3.New224() }}
+	SHA3_256   = &Algorithm{name: "sha3-256", oid: asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 8}, oidECDSA: asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 3, 10}, hash: crypto.SHA3_256, new: func() hash.Hash { return sha3.New256() }}
+	SHA3_384   = &Algorithm{name: "sha3-384", oid: asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 9}, oidECDSA: asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 3, 11}, hash: crypto.SHA3_384, new: func() hash.Hash { return sha3.New384() }}
+	SHA3_512   = &Algorithm{name: "sha3-512", oid: asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 10}, oidECDSA: asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 3, 12}, hash: crypto.SHA3_512, new: func() hash.Hash { return sha3.New512() }}
 )
 
 var algorithms = []*Algorithm{
@@ -78,8 +75,4 @@ func (a *Algorithm) aliases() []string {
 	}
 	bits := strings.TrimPrefix(a.name, "sha")
 	return []string{"sha-" + bits, "sha2-" + bits, "rsa-" + a.name, a.name + "withrsaencryption"}
-}
-
-func under(arc asn1.ObjectIdentifier, leaf ...int) asn1.ObjectIdentifier {
-	return append(append(asn1.ObjectIdentifier{}, arc...), leaf...)
 }

@@ -41,7 +41,8 @@ func bytesOf(n int64) string {
 }
 
 const (
-	// maxBehind is how far from the end of the file a marker is looked for, in bytes.
+	// maxBehind is how far from the end of the file a marker is looked for, in bytes, where
+	// only zeros follow it.
 	maxBehind = 64 << 10
 	// maxForeign is how much else may follow it: with more the file is rather one that holds
 	// another, as an archive does.
@@ -54,8 +55,11 @@ const (
 // *DamagedError, nil if the file never was signed, as far as can be seen, or an error of
 // reading.
 func Damaged(r io.ReaderAt, size int64) error {
-	tail := make([]byte, min(size, maxBehind))
-	if _, err := r.ReadAt(tail, size-int64(len(tail))); err != nil && err != io.EOF {
+	tail, err := readTail(r, size, maxForeign+int64(len(Marker))+InfoSize)
+	if err == nil && onlyZeros(tail[max(0, len(tail)-maxForeign):]) {
+		tail, err = readTail(r, size, maxBehind)
+	}
+	if err != nil {
 		return fmt.Errorf("reading the end of the file: %w", err)
 	}
 	for left := len(Marker) - 1; left >= minMarker; left-- {
@@ -69,7 +73,7 @@ func Damaged(r io.ReaderAt, size int64) error {
 			break
 		}
 		behind := tail[at+len(Marker):]
-		zeros := len(bytes.Trim(behind, "\x00")) == 0
+		zeros := onlyZeros(behind)
 		if isTrailer(tail[:at]) && len(behind) > 0 && (zeros || len(behind) <= maxForeign) {
 			return &DamagedError{End: size - int64(len(behind)), Size: size, Zeros: zeros}
 		}
@@ -77,6 +81,17 @@ func Damaged(r io.ReaderAt, size int64) error {
 	}
 	return nil
 }
+
+// readTail reads the last bytes of a file.
+func readTail(r io.ReaderAt, size, length int64) ([]byte, error) {
+	tail := make([]byte, min(size, length))
+	if _, err := r.ReadAt(tail, size-int64(len(tail))); err != nil && err != io.EOF {
+		return nil, err
+	}
+	return tail, nil
+}
+
+func onlyZeros(b []byte) bool { return len(bytes.TrimLeft(b, "\x00")) == 0 }
 
 // isTrailer reports whether bytes end with a struct module_signature as sign-file
 // writes it.

@@ -28,6 +28,12 @@ func TestDamaged(t *testing.T) {
 	}{
 		"a line end behind":   {append(bytes.Clone(signed), '\n'), size, false},
 		"padded":              {append(bytes.Clone(signed), make([]byte, 4096)...), size, true},
+		"much behind":         {append(bytes.Clone(signed), bytes.Repeat([]byte("x"), 512)...), size, false},
+		"too much behind":     {append(bytes.Clone(signed), bytes.Repeat([]byte("x"), 513)...), 0, false},
+		"padded by 512":       {append(bytes.Clone(signed), make([]byte, 512)...), size, true},
+		"padded by 513":       {append(bytes.Clone(signed), make([]byte, 513)...), size, true},
+		"text and padding":    {append(bytes.Clone(signed), append([]byte("x"), make([]byte, 512)...)...), 0, false},
+		"padded too far":      {append(bytes.Clone(signed), make([]byte, 64<<10)...), 0, false},
 		"text behind":         {append(bytes.Clone(signed), "~Module signature appended~"...), size, false},
 		"without its newline": {signed[:size-1], size, false},
 		"cut in the marker":   {signed[:size-20], size, false},

@@ -79,44 +79,46 @@ type unsupportedScheme struct {
 	legacy bool
 }
 
-// schemes are encryptions, key derivations and ciphers that OpenSSL 3 knows: RFC 8018,
+// schemes returns encryptions, key derivations and ciphers that OpenSSL 3 knows: RFC 8018,
 // appendices A.3 and B.2, RFC 7292, appendix C, and the registries of their makers.
-var schemes = map[string]unsupportedScheme{
-	"1.2.840.113549.1.5.1":  {"PBE-MD2-DES", true},
-	"1.2.840.113549.1.5.3":  {"PBE-MD5-DES", true},
-	"1.2.840.113549.1.5.4":  {"PBE-MD2-RC2-64", true},
-	"1.2.840.113549.1.5.6":  {"PBE-MD5-RC2-64", true},
-	"1.2.840.113549.1.5.10": {"PBE-SHA1-DES", true},
-	"1.2.840.113549.1.5.11": {"PBE-SHA1-RC2-64", true},
+func schemes() map[string]unsupportedScheme {
+	return map[string]unsupportedScheme{
+		"1.2.840.113549.1.5.1":  {"PBE-MD2-DES", true},
+		"1.2.840.113549.1.5.3":  {"PBE-MD5-DES", true},
+		"1.2.840.113549.1.5.4":  {"PBE-MD2-RC2-64", true},
+		"1.2.840.113549.1.5.6":  {"PBE-MD5-RC2-64", true},
+		"1.2.840.113549.1.5.10": {"PBE-SHA1-DES", true},
+		"1.2.840.113549.1.5.11": {"PBE-SHA1-RC2-64", true},
 
-	"1.2.840.113549.1.12.1.1": {"PBE-SHA1-RC4-128", true},
-	"1.2.840.113549.1.12.1.2": {"PBE-SHA1-RC4-40", true},
-	"1.2.840.113549.1.12.1.5": {"PBE-SHA1-RC2-128", true},
-	"1.2.840.113549.1.12.1.6": {"PBE-SHA1-RC2-40", true},
+		"1.2.840.113549.1.12.1.1": {"PBE-SHA1-RC4-128", true},
+		"1.2.840.113549.1.12.1.2": {"PBE-SHA1-RC4-40", true},
+		"1.2.840.113549.1.12.1.5": {"PBE-SHA1-RC2-128", true},
+		"1.2.840.113549.1.12.1.6": {"PBE-SHA1-RC2-40", true},
 
-	"1.2.392.200011.61.1.1.1.2": {"CAMELLIA-128-CBC", false},
-	"1.2.392.200011.61.1.1.1.3": {"CAMELLIA-192-CBC", false},
-	"1.2.392.200011.61.1.1.1.4": {"CAMELLIA-256-CBC", false},
-	"1.2.410.200046.1.1.2":      {"ARIA-128-CBC", false},
-	"1.2.410.200046.1.1.7":      {"ARIA-192-CBC", false},
-	"1.2.410.200046.1.1.12":     {"ARIA-256-CBC", false},
-	"1.2.156.10197.1.104.2":     {"SM4-CBC", false},
-	"2.16.840.1.101.3.4.1.4":    {"AES-128-CFB", false},
-	"2.16.840.1.101.3.4.1.24":   {"AES-192-CFB", false},
-	"2.16.840.1.101.3.4.1.44":   {"AES-256-CFB", false},
-	"2.16.840.1.101.3.4.1.3":    {"AES-128-OFB", false},
-	"2.16.840.1.101.3.4.1.43":   {"AES-256-OFB", false},
+		"1.2.392.200011.61.1.1.1.2": {"CAMELLIA-128-CBC", false},
+		"1.2.392.200011.61.1.1.1.3": {"CAMELLIA-192-CBC", false},
+		"1.2.392.200011.61.1.1.1.4": {"CAMELLIA-256-CBC", false},
+		"1.2.410.200046.1.1.2":      {"ARIA-128-CBC", false},
+		"1.2.410.200046.1.1.7":      {"ARIA-192-CBC", false},
+		"1.2.410.200046.1.1.12":     {"ARIA-256-CBC", false},
+		"1.2.156.10197.1.104.2":     {"SM4-CBC", false},
+		"2.16.840.1.101.3.4.1.4":    {"AES-128-CFB", false},
+		"2.16.840.1.101.3.4.1.24":   {"AES-192-CFB", false},
+		"2.16.840.1.101.3.4.1.44":   {"AES-256-CFB", false},
+		"2.16.840.1.101.3.4.1.3":    {"AES-128-OFB", false},
+		"2.16.840.1.101.3.4.1.43":   {"AES-256-OFB", false},
 
-	"1.2.410.200004.1.4":      {"SEED-CBC", true},
-	"1.2.840.113549.3.2":      {"RC2-CBC", true},
-	"1.2.840.113549.3.4":      {"RC4", true},
-	"1.3.14.3.2.7":            {"DES-CBC", true},
-	"1.3.6.1.4.1.3029.1.2":    {"BF-CBC", true},
-	"1.2.840.113533.7.66.10":  {"CAST5-CBC", true},
-	"1.3.6.1.4.1.188.7.1.1.2": {"IDEA-CBC", true},
+		"1.2.410.200004.1.4":      {"SEED-CBC", true},
+		"1.2.840.113549.3.2":      {"RC2-CBC", true},
+		"1.2.840.113549.3.4":      {"RC4", true},
+		"1.3.14.3.2.7":            {"DES-CBC", true},
+		"1.3.6.1.4.1.3029.1.2":    {"BF-CBC", true},
+		"1.2.840.113533.7.66.10":  {"CAST5-CBC", true},
+		"1.3.6.1.4.1.188.7.1.1.2": {"IDEA-CBC", true},
 
-	"1.2.840.113549.2.6":    {"hmacWithMD5", false},
-	"1.2.156.10197.1.401.2": {"hmacWithSM3", false},
+		"1.2.840.113549.2.6":    {"hmacWithMD5", false},
+		"1.2.156.10197.1.401.2": {"hmacWithSM3", false},
+	}
 }
 
 // legacyCiphers begin the names in DEK-Info (RFC 1421) of OpenSSL's legacy provider.
@@ -124,7 +126,7 @@ var legacyCiphers = []string{"SEED-", "RC2-", "DES-CBC", "DES-CFB", "DES-OFB", "
 
 // unsupported is the error for an encryption that is known by its object identifier.
 func unsupported(oid fmt.Stringer) error {
-	if s, ok := schemes[oid.String()]; ok {
+	if s, ok := schemes()[oid.String()]; ok {
 		return &EncryptionError{Scheme: s.name, Legacy: s.legacy}
 	}
 	return &EncryptionError{Scheme: oid.String()}

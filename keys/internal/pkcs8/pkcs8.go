@@ -111,14 +111,22 @@ func isCertificate(der []byte) bool {
 		(tbs.PeekASN1Tag(tagExplicit0) || tbs.PeekASN1Tag(cbasn1.INTEGER)) && outer.PeekASN1Tag(cbasn1.SEQUENCE)
 }
 
-// refused are the algorithms of PKCS#8 keys that sign no module. An RSA-PSS key is
-// one of them: what sign-file writes with it doesn't verify.
-var refused = map[string]string{
-	"1.2.840.113549.1.1.10": "RSA-PSS",
-	"1.2.840.10040.4.1":     "DSA",
-	"1.3.101.110":           "X25519",
-	"1.3.101.112":           "Ed25519",
-	"1.3.101.113":           "Ed448",
+// refused names an algorithm of PKCS#8 keys that sign no module, "" for all others. An
+// RSA-PSS key is one of them: what sign-file writes with it doesn't verify.
+func refused(oid string) string {
+	switch oid {
+	case "1.2.840.113549.1.1.10":
+		return "RSA-PSS"
+	case "1.2.840.10040.4.1":
+		return "DSA"
+	case "1.3.101.110":
+		return "X25519"
+	case "1.3.101.112":
+		return "Ed25519"
+	case "1.3.101.113":
+		return "Ed448"
+	}
+	return ""
 }
 
 // parsePrivateKeyInfo reads a PrivateKeyInfo (RFC 5958).
@@ -127,7 +135,7 @@ func parsePrivateKeyInfo(der []byte) (crypto.Signer, error) {
 	if !ok {
 		return nil, errMalformed
 	}
-	if name := refused[oid.String()]; name != "" {
+	if name := refused(oid.String()); name != "" {
 		return nil, &KeyTypeError{Type: name}
 	}
 	if set, ok := fips204.ByOID(oid); ok {
