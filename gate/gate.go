@@ -21,7 +21,6 @@ import (
 	"syscall"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
 	"sign-file/gate/reader"
@@ -296,12 +295,12 @@ func Remove(dir, name string) error {
 type objects struct {
 	collection *ebpf.Collection
 	about      *ebpf.Map
-	receive    link.Link
-	guard      link.Link
+	receive    *lsmLink
+	guard      *lsmLink
 }
 
 func (o *objects) close() {
-	for _, l := range []link.Link{o.receive, o.guard} {
+	for _, l := range []*lsmLink{o.receive, o.guard} {
 		if l != nil {
 			l.Close()
 		}
@@ -397,8 +396,8 @@ func loadTrigger(spec Spec, trigger Trigger) (_ *objects, err error) {
 	return o, err
 }
 
-func attach(p *ebpf.Program) (link.Link, error) {
-	l, err := link.AttachLSM(link.LSMOptions{Program: p})
+func attach(p *ebpf.Program) (*lsmLink, error) {
+	l, err := attachLSM(p)
 	if err != nil {
 		return nil, fmt.Errorf("attaching the LSM program: %w", err)
 	}
