@@ -14,7 +14,7 @@ import (
 // instructions that the assembly may consist of: none takes a time that depends on what
 // is in its registers (on all that is known of these processors).
 var instructions = []string{
-	"MOVQ", "ADDQ", "DECQ", "JNZ", "RET",
+	"MOVQ", "ADDQ", "SUBQ", "DECQ", "JNZ", "RET",
 	"VMOVDQU64", "VPXORQ", "VPADDQ", "VPSUBQ", "VPANDQ", "VPSRLQ", "VPTERNLOGQ", "VPCMPEQQ",
 	"VPMADD52LUQ", "VPMADD52HUQ", "VZEROUPPER",
 }
@@ -25,10 +25,10 @@ var instructions = []string{
 // conditions.
 func TestConstantTime(t *testing.T) {
 	var (
-		argument = regexp.MustCompile(`^(out|a|b|n|n0|table|index)\+\d+\(FP\)$`)
+		argument = regexp.MustCompile(`^(out|a|b|n|n0|table|index|wide|half)\+\d+\(FP\)$`)
 		constant = regexp.MustCompile(`^\$0x[0-9a-f]+$`)
 		general  = regexp.MustCompile(`^(AX|BX|CX|DX|SI|DI|R\d+)$`)
-		vector   = regexp.MustCompile(`^(Z\d+|Y\d+|K1|\d*\((AX|BX|CX|DX|SI|DI|R\d+)\)|\$0x[0-9a-f]+)$`)
+		vector   = regexp.MustCompile(`^(Z\d+|Y\d+|K1|-?\d*\((AX|BX|CX|DX|SI|DI|R\d+)\)|\$0x[0-9a-f]+)$`)
 	)
 	functions, lines := 0, 0
 	for line := range strings.Lines(string(read(t, "amm_amd64.s"))) {
@@ -51,7 +51,7 @@ func TestConstantTime(t *testing.T) {
 			switch name {
 			case "MOVQ": // never from memory, apart from arguments
 				ok = i == 1 && general.MatchString(operand) || i == 0 && (argument.MatchString(operand) || constant.MatchString(operand) || general.MatchString(operand))
-			case "ADDQ":
+			case "ADDQ", "SUBQ":
 				ok = i == 0 && constant.MatchString(operand) || i == 1 && general.MatchString(operand)
 			case "DECQ":
 				ok = general.MatchString(operand)
@@ -63,7 +63,7 @@ func TestConstantTime(t *testing.T) {
 			}
 		}
 	}
-	if functions != 12 || lines < 5000 {
+	if functions != 20 || lines < 5000 {
 		t.Errorf("%d functions of %d lines", functions, lines)
 	}
 	// Each conditional jump goes by the counter that the line before it counts.

@@ -75,6 +75,77 @@ func (k *Key) checkAll(t testing.TB, private *rsa.PrivateKey, blocks [][]byte, d
 	}
 }
 
+// Products and squares of numbers at the bounds of the limbs, which an exponentiation
+// hardly ever meets, against math/big. They are below four times the modulus, as sums and
+// products of what is nearly reduced are.
+func TestProducts(t *testing.T) {
+	if !Supported() {
+		t.Skip("a processor with AVX-512 IFMA is missing")
+	}
+	for _, bits := range []int{2048, 3072, 4096} {
+		private, err := rsa.GenerateKey(rand.Reader, bits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, err := NewKey(NumbersOf(private))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, signatures := range []int{1, Batch} {
+			v := newLanes(key, signatures)
+			for _, fill := range []func(limb int) uint64{
+				func(int) uint64 { return 0 },
+				func(int) uint64 { return limbMask },
+				func(limb int) uint64 { return limbMask * uint64(limb&1) },
+				func(limb int) uint64 { return limbMask * uint64(limb/rows&1) },
+				func(int) uint64 {
+					x, err := rand.Int(rand.Reader, big.NewInt(limbMask+1))
+					if err != nil {
+						t.Fatal(err)
+					}
+					return x.Uint64()
+				},
+			} {
+				top := uint64(1)<<(bits/2+1-radix*(key.limbs-1)) - 1
+				for i := range v.x {
+					v.x[i], v.chosen[i] = fill(i/v.count), fill(i/v.count)
+					if i/v.count == key.limbs-1 {
+						v.x[i], v.chosen[i] = v.x[i]&top, v.chosen[i]&top
+					}
+				}
+				v.square(v.y, v.x)
+				v.checkProduct(t, private, v.x, v.x)
+				v.multiply(v.y, v.x, v.chosen)
+				v.checkProduct(t, private, v.x, v.chosen)
+			}
+		}
+	}
+}
+
+// checkProduct holds y R against a b, lane by lane.
+func (v *lanes) checkProduct(t *testing.T, private *rsa.PrivateKey, a, b []uint64) {
+	t.Helper()
+	value := func(vector []uint64, lane int) *big.Int {
+		sum := new(big.Int)
+		for i := v.key.limbs - 1; i >= 0; i-- {
+			limb := vector[i*v.count+lane]
+			if limb > limbMask {
+				t.Fatalf("limb %d is %x", i, limb)
+			}
+			sum.Add(sum.Lsh(sum, radix), new(big.Int).SetUint64(limb))
+		}
+		return sum
+	}
+	for lane := range v.count {
+		got := value(v.y, lane)
+		got.Lsh(got, uint(radix*v.key.limbs))
+		want := new(big.Int).Mul(value(a, lane), value(b, lane))
+		if got.Sub(got, want).Mod(got, private.Primes[lane%2]).Sign() != 0 {
+			t.Errorf("%d limbs, lane %d of %d: a wrong product", v.key.limbs, lane, v.count)
+		}
+	}
+}
+
 // Exponents with long runs of zeros and ones. They need not belong to the public key
 // here, where nothing is checked with it.
 func TestOddExponents(t *testing.T) {

@@ -12,14 +12,17 @@ type lanes struct {
 	modulus, n0, one, r2, r3 []uint64
 	low, high                []uint64 // the blocks, below and above R
 	x, y, chosen             []uint64
+	wide                     []uint64 // for squares
 	table                    []uint64
 	index                    []uint64
 }
 
 // code is the functions for a number of lanes and of limbs.
 type code struct {
-	amm    func(out, a, b, n, n0 *uint64)
-	gather func(out, table, index *uint64)
+	amm     func(out, a, b, n, n0 *uint64)
+	squares func(wide, a *uint64, half int)
+	reduce  func(out, wide, n, n0 *uint64)
+	gather  func(out, table, index *uint64)
 }
 
 const tableSize = 1 << windowBits
@@ -32,7 +35,7 @@ func newLanes(k *Key, signatures int) *lanes {
 	v.code = codeFor(v.count, k.limbs)
 	size := k.limbs * v.count
 	parts := []*[]uint64{&v.modulus, &v.one, &v.r2, &v.r3, &v.low, &v.high, &v.x, &v.y, &v.chosen}
-	all := aligned((len(parts)+tableSize)*size + 2*v.count)
+	all := aligned((len(parts)+2+tableSize)*size + 2*v.count)
 	take := func(n int) (part []uint64) {
 		part, all = all[:n:n], all[n:]
 		return part
@@ -40,6 +43,7 @@ func newLanes(k *Key, signatures int) *lanes {
 	for _, part := range parts {
 		*part = take(size)
 	}
+	v.wide = take(2 * size)
 	v.table = take(tableSize * size)
 	v.n0, v.index = take(v.count), take(v.count)
 	for lane := range v.count {
@@ -69,13 +73,18 @@ func (v *lanes) set(vector []uint64, lane int, limbs []uint64) {
 
 // clear wipes what is secret.
 func (v *lanes) clear() {
-	for _, part := range [][]uint64{v.modulus, v.one, v.r2, v.r3, v.low, v.high, v.x, v.y, v.chosen, v.table, v.n0, v.index} {
+	for _, part := range [][]uint64{v.modulus, v.one, v.r2, v.r3, v.low, v.high, v.x, v.y, v.chosen, v.wide, v.table, v.n0, v.index} {
 		clear(part)
 	}
 }
 
 func (v *lanes) multiply(out, a, b []uint64) {
 	v.code.amm(&out[0], &a[0], &b[0], &v.modulus[0], &v.n0[0])
+}
+
+func (v *lanes) square(out, a []uint64) {
+	v.code.squares(&v.wide[0], &a[0], v.key.limbs/(2*rows)-1)
+	v.code.reduce(&out[0], &v.wide[0], &v.modulus[0], &v.n0[0])
 }
 
 // load puts blocks into the lanes, in two parts: block = high R + low.
@@ -101,8 +110,9 @@ func (v *lanes) power() {
 	v.multiply(v.y, v.high, v.r3)
 	v.add(entry(1), v.x, v.y)
 	copy(entry(0), v.one)
-	for i := 2; i < tableSize; i++ {
-		v.multiply(entry(i), entry(i-1), entry(1))
+	for i := 2; i < tableSize; i += 2 {
+		v.square(entry(i), entry(i/2))
+		v.multiply(entry(i+1), entry(i), entry(1))
 	}
 	for w := range v.key.primes[0].exponent {
 		for lane := range v.count {
@@ -114,7 +124,7 @@ func (v *lanes) power() {
 			continue
 		}
 		for range windowBits {
-			v.multiply(v.y, v.x, v.x)
+			v.square(v.y, v.x)
 			v.x, v.y = v.y, v.x
 		}
 		v.multiply(v.y, v.x, v.chosen)

@@ -9,6 +9,11 @@ package rsaifma
 //go:noescape
 func amm8x20(out *uint64, a *uint64, b *uint64, n *uint64, n0 *uint64)
 
+// reduce8x20 reduces 8 numbers of 40 columns: out = wide / 2^1040 modulo n. wide is used up.
+//
+//go:noescape
+func reduce8x20(out *uint64, wide *uint64, n *uint64, n0 *uint64)
+
 // gather8x20 selects 8 numbers of 20 limbs, lane by lane.
 //
 //go:noescape
@@ -18,6 +23,11 @@ func gather8x20(out *uint64, table *uint64, index *uint64)
 //
 //go:noescape
 func amm8x30(out *uint64, a *uint64, b *uint64, n *uint64, n0 *uint64)
+
+// reduce8x30 reduces 8 numbers of 60 columns: out = wide / 2^1560 modulo n. wide is used up.
+//
+//go:noescape
+func reduce8x30(out *uint64, wide *uint64, n *uint64, n0 *uint64)
 
 // gather8x30 selects 8 numbers of 30 limbs, lane by lane.
 //
@@ -29,15 +39,30 @@ func gather8x30(out *uint64, table *uint64, index *uint64)
 //go:noescape
 func amm8x40(out *uint64, a *uint64, b *uint64, n *uint64, n0 *uint64)
 
+// reduce8x40 reduces 8 numbers of 80 columns: out = wide / 2^2080 modulo n. wide is used up.
+//
+//go:noescape
+func reduce8x40(out *uint64, wide *uint64, n *uint64, n0 *uint64)
+
 // gather8x40 selects 8 numbers of 40 limbs, lane by lane.
 //
 //go:noescape
 func gather8x40(out *uint64, table *uint64, index *uint64)
 
+// squares8 writes the columns of a * a, of 8 numbers of 10 half + 10 limbs, without carries.
+//
+//go:noescape
+func squares8(wide *uint64, a *uint64, half int)
+
 // amm4x20 multiplies 4 pairs of numbers of 20 limbs: out = a * b / 2^1040 modulo n.
 //
 //go:noescape
 func amm4x20(out *uint64, a *uint64, b *uint64, n *uint64, n0 *uint64)
+
+// reduce4x20 reduces 4 numbers of 40 columns: out = wide / 2^1040 modulo n. wide is used up.
+//
+//go:noescape
+func reduce4x20(out *uint64, wide *uint64, n *uint64, n0 *uint64)
 
 // gather4x20 selects 4 numbers of 20 limbs, lane by lane.
 //
@@ -49,6 +74,11 @@ func gather4x20(out *uint64, table *uint64, index *uint64)
 //go:noescape
 func amm4x30(out *uint64, a *uint64, b *uint64, n *uint64, n0 *uint64)
 
+// reduce4x30 reduces 4 numbers of 60 columns: out = wide / 2^1560 modulo n. wide is used up.
+//
+//go:noescape
+func reduce4x30(out *uint64, wide *uint64, n *uint64, n0 *uint64)
+
 // gather4x30 selects 4 numbers of 30 limbs, lane by lane.
 //
 //go:noescape
@@ -59,7 +89,17 @@ func gather4x30(out *uint64, table *uint64, index *uint64)
 //go:noescape
 func amm4x40(out *uint64, a *uint64, b *uint64, n *uint64, n0 *uint64)
 
+// reduce4x40 reduces 4 numbers of 80 columns: out = wide / 2^2080 modulo n. wide is used up.
+//
+//go:noescape
+func reduce4x40(out *uint64, wide *uint64, n *uint64, n0 *uint64)
+
 // gather4x40 selects 4 numbers of 40 limbs, lane by lane.
 //
 //go:noescape
 func gather4x40(out *uint64, table *uint64, index *uint64)
+
+// squares4 writes the columns of a * a, of 4 numbers of 10 half + 10 limbs, without carries.
+//
+//go:noescape
+func squares4(wide *uint64, a *uint64, half int)
