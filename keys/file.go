@@ -57,6 +57,12 @@ func (fileKey) Close() error { return nil }
 
 func (fileKey) KnowsHashes() bool { return true }
 
+// Verifies implements Verifier.
+func (k fileKey) Verifies() bool {
+	v, ok := k.Signer.(Verifier)
+	return ok && v.Verifies()
+}
+
 // Sign names the file: numbers that do not belong together are met when it signs.
 func (k fileKey) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	value, err := k.Signer.Sign(random, digest, opts)
@@ -205,6 +211,11 @@ func (k rsaKey) Faults() int {
 	}
 	return k.engine.Faults()
 }
+
+// Verifies implements Verifier: the engine does so, and so does crypto/rsa
+// (crypto/internal/fips140/rsa, withCheck), for a fault in one half of the exponentiation
+// would give the key away.
+func (rsaKey) Verifies() bool { return true }
 
 func (k rsaKey) Public() crypto.PublicKey { return k.public }
 

@@ -11,6 +11,7 @@ package rsaifma
 //go:generate go -C gen run . -out ../amm_amd64.s -stubs ../stubs_amd64.go -pkg rsaifma
 
 import (
+	"bytes"
 	"crypto/rsa"
 	"errors"
 
@@ -37,10 +38,9 @@ type Key struct {
 	size   int // of a signature, in bytes
 	limbs  int // of a prime
 
-	n    *bigmod.Modulus
-	p, q *bigmod.Modulus
-	qInv *bigmod.Nat // 1/q modulo p
-	qAll *bigmod.Nat // q modulo n
+	p, q      *bigmod.Modulus
+	qInv      *bigmod.Nat // 1/q modulo p
+	octetsOfQ []byte      // big endian
 
 	primes [2]prime // p, q
 }
@@ -119,9 +119,6 @@ const rows = 5
 
 func (k *Key) prepare(n *Numbers) (err error) {
 	half := k.size / 2
-	if k.n, err = bigmod.NewModulus(n.Public.N.FillBytes(make([]byte, k.size))); err != nil {
-		return err
-	}
 	if k.p, k.primes[0], err = k.newPrime(n.P, padded(n.Dp, half)); err != nil {
 		return err
 	}
@@ -131,9 +128,7 @@ func (k *Key) prepare(n *Numbers) (err error) {
 	if k.qInv, err = bigmod.NewNat().SetBytes(padded(n.QInv, half), k.p); err != nil {
 		return ErrUnsupported
 	}
-	if k.qAll, err = bigmod.NewNat().SetBytes(padded(n.Q, k.size), k.n); err != nil {
-		return ErrUnsupported
-	}
+	k.octetsOfQ = bytes.Clone(n.Q)
 	return nil
 }
 

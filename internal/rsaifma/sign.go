@@ -2,8 +2,10 @@ package rsaifma
 
 import (
 	"crypto/subtle"
+	"encoding/binary"
 	"errors"
 	"math/big"
+	"math/bits"
 
 	"filippo.io/bigmod"
 )
@@ -101,13 +103,38 @@ func (k *Key) combine(modP, modQ []byte) ([]byte, error) {
 		return nil, ErrFault
 	}
 	h := mP.Sub(below, k.p).Mul(k.qInv, k.p)
-	all, err := bigmod.NewNat().SetBytes(h.Bytes(k.p), k.n)
-	if err != nil {
-		return nil, ErrFault
+	return k.mulAdd(h.Bytes(k.p), k.octetsOfQ, mQ.Bytes(k.q)), nil
+}
+
+// mulAdd is a * b + c, which fits a signature's size; all are big endian and half as long.
+// What it does depends only on their length.
+func (k *Key) mulAdd(a, b, c []byte) []byte {
+	defer clear(a)
+	defer clear(c)
+	const word = 8
+	half := k.size / 2 / word
+	at := func(x []byte, i int) uint64 { return binary.BigEndian.Uint64(x[len(x)-word*(i+1):]) }
+	sum := make([]uint64, 2*half)
+	defer clear(sum)
+	for i := range half {
+		sum[i] = at(c, i)
 	}
-	low, err := bigmod.NewNat().SetBytes(mQ.Bytes(k.q), k.n)
-	if err != nil {
-		return nil, ErrFault
+	for i := range half {
+		factor := at(a, i)
+		var over uint64
+		for j := range half {
+			high, low := bits.Mul64(factor, at(b, j))
+			var carry uint64
+			low, carry = bits.Add64(low, over, 0)
+			high += carry
+			sum[i+j], carry = bits.Add64(sum[i+j], low, 0)
+			over = high + carry
+		}
+		sum[i+half] = over
 	}
-	return all.Mul(k.qAll, k.n).Add(low, k.n).Bytes(k.n), nil
+	out := make([]byte, k.size)
+	for i, w := range sum {
+		binary.BigEndian.PutUint64(out[k.size-word*(i+1):], w)
+	}
+	return out
 }
