@@ -22,6 +22,7 @@ import (
 
 	"sign-file/internal/bounded"
 	"sign-file/internal/paths"
+	"sign-file/internal/rsapublic"
 	"sign-file/internal/scheme"
 )
 
@@ -43,7 +44,8 @@ type Certificate struct {
 	publicKey     crypto.PublicKey
 	publicKeyErr  error
 
-	checks atomic.Int32 // signatures checked
+	checks atomic.Int32                  // signatures checked
+	rsa    atomic.Pointer[rsapublic.Key] // publicKey, once it has checked one
 }
 
 var oidSubjectKeyID = asn1.ObjectIdentifier{2, 5, 29, 14}

@@ -253,13 +253,9 @@ type Signer struct {
 
 func (s *signerInfo) report() Signer {
 	r := Signer{ID: s.cmsID(), Hash: s.hash.name, Attributes: s.attributes != nil, Value: s.value, Keyring: s.by.keyring}
-	if c, err := certificate.Parse(bytes.Clone(s.by.raw)); err == nil {
-		r.Certificate = c
-	}
+	r.Certificate = s.by.read()
 	if s.signer != nil && !bytes.Equal(s.signer.raw, s.by.raw) {
-		if c, err := certificate.Parse(bytes.Clone(s.signer.raw)); err == nil {
-			r.Embedded = c
-		}
+		r.Embedded = s.signer.read()
 	}
 	return r
 }

@@ -9,11 +9,13 @@ import (
 	"io"
 	"math/big"
 	"slices"
+	"sync/atomic"
 	"syscall"
 
 	"filippo.io/mldsa"
 
 	"sign-file/internal/fips204"
+	"sign-file/internal/rsapublic"
 	"sign-file/internal/scheme"
 	"sign-file/kernel/internal/ber"
 )
@@ -24,6 +26,16 @@ type publicKey struct {
 	kind  keyKind
 	curve string // OID
 	raw   []byte // the BIT STRING without its first octet
+
+	rsa atomic.Pointer[rsapublic.Key] // of raw, once it has verified something
+}
+
+// openRSA is the key of numbers that were read from raw.
+func (k *publicKey) openRSA(n, e *big.Int) *rsapublic.Key {
+	if k.rsa.Load() == nil {
+		k.rsa.Store(rsapublic.New(n, e))
+	}
+	return k.rsa.Load()
 }
 
 // noteKey is x509_extract_key_data.
@@ -135,28 +147,28 @@ func (k *Kernel) verifyRSA(key *publicKey, s *signature) error {
 	if !k.rsaSize(size * 8) {
 		return refuse(syscall.EINVAL, "rsa_check_key_length", "the kernel does not take RSA keys of %d bits", size*8)
 	}
-	m := new(big.Int).SetBytes(s.value)
-	if m.Cmp(n) >= 0 {
+	opened, ok := key.openRSA(n, e).Raise(s.value)
+	if !ok {
 		return refuse(syscall.EINVAL, where, "the signature is a larger number than the RSA key")
 	}
 	sum, err := s.sum()
 	if err != nil {
 		return err
 	}
+	block := append(make([]byte, size-len(opened)), opened...)
 	if len(s.value) != size {
-		return shortRSA(s, m.Exp(m, e, n), size, sum)
+		return shortRSA(s, block, sum)
 	}
-	// The public operation works on public data, so math/big may do it: several
-	// times faster than crypto/rsa.
-	return checkPadding(m.Exp(m, e, n).FillBytes(make([]byte, size)), s.hash.algorithm.DigestInfo(sum), len(sum))
+	return checkPadding(block, s.hash.algorithm.DigestInfo(sum), len(sum))
 }
 
 // shortRSA refuses a value that is not as long as the key, and tells one that has lost
 // its leading zeros and would be right with them.
-func shortRSA(s *signature, opened *big.Int, size int, sum []byte) error {
+func shortRSA(s *signature, block, sum []byte) error {
 	const where = "rsassa_pkcs1_verify"
+	size := len(block)
 	missing := size - len(s.value)
-	if missing > 0 && checkPadding(opened.FillBytes(make([]byte, size)), s.hash.algorithm.DigestInfo(sum), len(sum)) == nil {
+	if missing > 0 && checkPadding(block, s.hash.algorithm.DigestInfo(sum), len(sum)) == nil {
 		return advised(refuse(syscall.EINVAL, where, "the signature's value has %d bytes instead of %d: it is right, but %d zero byte(s) at its beginning are missing, and the kernel wants them", len(s.value), size, missing),
 			"", "have it signed again by something that does not drop zero bytes (sign-file attach takes such a value, and puts them there)")
 	}

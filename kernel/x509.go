@@ -3,8 +3,10 @@ package kernel
 import (
 	"bytes"
 	"slices"
+	"sync"
 	"syscall"
 
+	"sign-file/certificate"
 	"sign-file/kernel/internal/ber"
 )
 
@@ -31,6 +33,9 @@ type x509 struct {
 	unverifiable bool // signed in a way that this kernel can't verify
 	selfSigned   bool
 	blacklisted  bool
+
+	// read is what package certificate makes of it, nil if it can't read it.
+	read func() *certificate.Certificate
 }
 
 // certificateParser is struct x509_parse_context.
@@ -64,6 +69,13 @@ func (k *Kernel) parseCertificate(der []byte, blacklist blacklist) (*x509, error
 		return nil, err
 	}
 	c := p.x509
+	c.read = sync.OnceValue(func() *certificate.Certificate {
+		read, err := certificate.Parse(bytes.Clone(c.raw))
+		if err != nil {
+			return nil
+		}
+		return read
+	})
 	c.signature.over(c.tbs)
 	// MD4 is the kernel's misnomer for MD5, and pkcs1pad knows no MD4.
 	h := c.signature.hash

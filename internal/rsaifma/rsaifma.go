@@ -14,8 +14,11 @@ import (
 	"bytes"
 	"crypto/rsa"
 	"errors"
+	"math/big"
 
 	"filippo.io/bigmod"
+
+	"sign-file/internal/rsapublic"
 )
 
 // ErrUnsupported refuses keys that are not of the usual form, and machines without the
@@ -34,7 +37,7 @@ const limbMask = 1<<radix - 1
 // Key is an RSA private key of 2048, 3072 or 4096 bits with two primes of half that
 // length. It may be used by several goroutines at once.
 type Key struct {
-	public *rsa.PublicKey
+	public *rsapublic.Key
 	size   int // of a signature, in bytes
 	limbs  int // of a prime
 
@@ -107,7 +110,7 @@ func NewKey(n Numbers) (*Key, error) {
 		return nil, ErrUnsupported
 	}
 	size := n.Public.Size()
-	k := &Key{public: &n.Public, size: size, limbs: size*4/radix + 1}
+	k := &Key{public: rsapublic.New(n.Public.N, big.NewInt(int64(n.Public.E))), size: size, limbs: size*4/radix + 1}
 	if k.limbs%rows != 0 { // 1024, 1536 and 2048 bits take 20, 30 and 40
 		k.limbs += rows - k.limbs%rows
 	}

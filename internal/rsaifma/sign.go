@@ -4,7 +4,6 @@ import (
 	"crypto/subtle"
 	"encoding/binary"
 	"errors"
-	"math/big"
 	"math/bits"
 
 	"filippo.io/bigmod"
@@ -62,10 +61,8 @@ func pad(info []byte, size int) []byte {
 // verifies computes the public operation. All of it is public by now, if the result is
 // right; a wrong one never leaves.
 func (k *Key) verifies(signature, block []byte) bool {
-	n := k.public.N
-	s := new(big.Int).SetBytes(signature)
-	got := s.Exp(s, big.NewInt(int64(k.public.E)), n).FillBytes(make([]byte, k.size))
-	return subtle.ConstantTimeCompare(got, block) == 1
+	got, ok := k.public.Raise(signature)
+	return ok && subtle.ConstantTimeCompare(got, block) == 1
 }
 
 // exponentiate raises numbers below n, big endian, to the private exponent.
