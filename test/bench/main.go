@@ -53,21 +53,103 @@ func (b *bench) run(out io.Writer) (err error) {
 	if err := b.head(out); err != nil {
 		return err
 	}
-	for _, rows := range []func() ([]contest, error){b.oneFile, b.tree} {
-		contests, err := rows()
-		if err != nil {
-			return err
-		}
-		for _, c := range contests {
-			if err := c.run(out); err != nil {
-				return fmt.Errorf("%s: %w", c.name, err)
-			}
-		}
+	if b.ours, err = b.install(); err != nil {
+		return err
+	}
+	all, err := b.contests()
+	if err != nil {
+		return err
+	}
+	if err := runAll(out, all); err != nil {
+		return err
+	}
+	if err := b.standard(out, all); err != nil {
+		return err
+	}
+	if err := b.newer(out, all); err != nil {
+		return err
+	}
+	if err := b.signatures(out); err != nil {
+		return err
 	}
 	if err := b.token(out); err != nil {
 		return fmt.Errorf("token: %w", err)
 	}
 	return nil
+}
+
+// install is install(1): how much of a file is mapped at once depends on how it was
+// written. What a linker has just written takes a fifth longer to start.
+func (b *bench) install() (string, error) {
+	path := filepath.Join(b.dir, "sign-file")
+	if out, err := exec.Command("install", "-m", "0755", b.ours, path).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("install: %w: %s", err, out)
+	}
+	return path, nil
+}
+
+func (b *bench) contests() ([]contest, error) {
+	files, err := b.oneFile()
+	if err != nil {
+		return nil, err
+	}
+	trees, err := b.tree()
+	return append(files, trees...), err
+}
+
+func runAll(out io.Writer, all []contest) error {
+	fmt.Fprintln(out, "| work | wall | CPU | theirs, ms (min) | ours, ms (min) | theirs, RSS MB | ours, RSS MB |")
+	fmt.Fprintln(out, "|---|---|---|---|---|---|---|")
+	for _, c := range all {
+		if err := c.run(out); err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
+		}
+	}
+	return nil
+}
+
+// standard signs with crypto/rsa what package rsaifma has signed.
+func (b *bench) standard(out io.Writer, all []contest) error {
+	fmt.Fprintf(out, "\nThe same with `SIGN_FILE_RSA=std`, as on machines without AVX-512 IFMA:\n\n")
+	var again []contest
+	for _, c := range all {
+		if c.signs && strings.Contains(c.name, "RSA") {
+			c.ours.env = []string{"SIGN_FILE_RSA=std"}
+			again = append(again, c)
+		}
+	}
+	return runAll(out, again)
+}
+
+// newer is against the sign-file that tools/debian-tools has unpacked, with its OpenSSL.
+func (b *bench) newer(out io.Writer, all []contest) error {
+	tools := os.Getenv("SIGN_FILE_NEWER_TOOLS")
+	if tools == "" {
+		fmt.Fprintf(out, "\nA newer sign-file was not measured: tools/debian-tools fetches one, and SIGN_FILE_NEWER_TOOLS names its folder bin.\n")
+		return nil
+	}
+	root := filepath.Join(filepath.Dir(tools), "root")
+	loaders, _ := filepath.Glob(filepath.Join(root, "usr/lib/*/ld-linux*.so.*"))
+	found, _ := filepath.Glob(filepath.Join(root, "usr/lib/linux-kbuild-*/scripts/sign-file"))
+	if len(loaders) == 0 || len(found) == 0 {
+		return fmt.Errorf("no sign-file below %s", root)
+	}
+	version, err := exec.Command(filepath.Join(tools, "openssl"), "version").Output()
+	if err != nil {
+		return fmt.Errorf("openssl: %w", err)
+	}
+	name, _ := strings.CutPrefix(slices.Max(found), root)
+	fmt.Fprintf(out, "\nAgainst the newer %s with %s:\n\n", name, strings.TrimSpace(string(version)))
+	program := []string{loaders[0], "--library-path", filepath.Dir(loaders[0]), slices.Max(found)}
+	var again []contest
+	for _, c := range all {
+		at := slices.Index(c.theirs.args, b.theirs)
+		if c.signs && at >= 0 {
+			c.theirs.args = slices.Replace(slices.Clone(c.theirs.args), at, at+1, program...)
+			again = append(again, c)
+		}
+	}
+	return runAll(out, again)
 }
 
 func (b *bench) head(out io.Writer) error {
@@ -84,10 +166,8 @@ func (b *bench) head(out io.Writer) error {
 		cpu = string(found[1])
 	}
 	fmt.Fprintf(out, "# How fast\n\nOurs divided by theirs, medians of interleaved runs: below 1 is faster. `make bench` wrote this on\n"+
-		"%s, %d cores; %s; theirs is %s with %s.\nMilliseconds are for each file. The thousand modules are a sample of Debian's kernel.\n\n",
+		"%s, %d cores; %s; theirs is %s with %s.\nMilliseconds are for each file, the median and the least. The thousand modules are a sample of Debian's kernel.\n\n",
 		cpu, runtime.NumCPU(), runtime.Version(), b.theirs, strings.TrimSpace(string(openssl)))
-	fmt.Fprintln(out, "| work | wall | CPU | theirs, ms | ours, ms | theirs, RSS MB | ours, RSS MB |")
-	fmt.Fprintln(out, "|---|---|---|---|---|---|---|")
 	return nil
 }
 

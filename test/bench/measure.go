@@ -18,7 +18,8 @@ import (
 type side struct {
 	args  []string
 	stdin string
-	files int // that one run works on
+	env   []string // beside the caller's
+	files int      // that one run works on
 }
 
 // contest is one row of the table: the same work done by two programs.
@@ -29,6 +30,7 @@ type contest struct {
 	// truncated by the one and kept until the end by the other.
 	outputs []string
 	rounds  int
+	signs   bool // as the kernel's sign-file does
 }
 
 // sample is what one run took for each file.
@@ -56,13 +58,14 @@ func (c contest) run(out io.Writer) error {
 		rss[i] = float64(kilobytes) / 1024
 	}
 	wall, cpu := func(s sample) float64 { return s.wall }, func(s sample) float64 { return s.cpu }
-	fmt.Fprintf(out, "| %s | %.2f | %.2f | %.2f | %.2f | %.1f | %.1f |\n", c.name,
-		ratio(samples, wall), ratio(samples, cpu), middle(samples[0], wall), middle(samples[1], wall), rss[0], rss[1])
+	theirs, ours := valuesOf(samples[0], wall), valuesOf(samples[1], wall)
+	fmt.Fprintf(out, "| %s | %.2f | %.2f | %.2f (%.2f) | %.2f (%.2f) | %.1f | %.1f |\n", c.name,
+		ratio(samples, wall), ratio(samples, cpu), median(theirs), slices.Min(theirs), median(ours), slices.Min(ours), rss[0], rss[1])
 	return nil
 }
 
 func (c contest) once(s side) (sample, error) {
-	cmd, err := c.command(s.args, s.stdin)
+	cmd, err := c.command(s, s.args)
 	if err != nil {
 		return sample{}, err
 	}
@@ -79,15 +82,16 @@ func (c contest) once(s side) (sample, error) {
 	return sample{float64(wall) / perFile, float64(cpu) / perFile}, nil
 }
 
-func (c contest) command(args []string, stdin string) (*exec.Cmd, error) {
+func (c contest) command(s side, args []string) (*exec.Cmd, error) {
 	for _, path := range c.outputs {
 		if err := setAside(path); err != nil {
 			return nil, err
 		}
 	}
 	cmd := exec.Command(args[0], args[1:]...)
-	if stdin != "" {
-		cmd.Stdin = strings.NewReader(stdin)
+	cmd.Env = append(os.Environ(), s.env...)
+	if s.stdin != "" {
+		cmd.Stdin = strings.NewReader(s.stdin)
 	}
 	return cmd, nil
 }
@@ -118,7 +122,7 @@ func setAside(path string) error {
 // peakMemory asks time(1), which is small itself: the kernel counts the memory of
 // the process that starts another towards the other's maximum.
 func (c contest) peakMemory(s side) (kilobytes int, err error) {
-	cmd, err := c.command(append([]string{"time", "-f", "%M"}, s.args...), s.stdin)
+	cmd, err := c.command(s, append([]string{"time", "-f", "%M"}, s.args...))
 	if err != nil {
 		return 0, err
 	}
@@ -140,12 +144,12 @@ func ratio(samples [2][]sample, of func(sample) float64) float64 {
 	return median(ratios)
 }
 
-func middle(samples []sample, of func(sample) float64) float64 {
+func valuesOf(samples []sample, of func(sample) float64) []float64 {
 	var values []float64
 	for _, s := range samples {
 		values = append(values, of(s))
 	}
-	return median(values)
+	return values
 }
 
 func median(values []float64) float64 {

@@ -37,6 +37,7 @@ func (b *bench) oneFile() ([]contest, error) {
 			ours:    side{args: append([]string{b.ours}, args...), files: 1},
 			outputs: []string{signed},
 			rounds:  w.rounds * b.factor,
+			signs:   true,
 		})
 	}
 	return rows, nil
@@ -106,6 +107,7 @@ func (b *bench) signTree(unsigned string, names []string, key, hash string) cont
 		},
 		outputs: []string{theirs, ours},
 		rounds:  3 * b.factor,
+		signs:   true,
 	}
 }
 
