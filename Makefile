@@ -87,8 +87,9 @@ fuzz:
 	  done; \
 	done
 
-# Side by side with the real sign-file; the table goes to docs/bench.md too.
-# BENCH=full runs everything five times as often.
+# Side by side with the real sign-file, with and without AVX-512 IFMA; the tables go to
+# docs/bench.md too. BENCH=full runs everything five times as often. The newer sign-file of
+# tools/debian-tools takes part where SIGN_FILE_NEWER_TOOLS names its folder bin.
 bench: build
 	test/modules.sh
 	$(GO) run ./test/bench $(if $(filter full,$(BENCH)),-factor 5) | tee docs/bench.md
