@@ -27,7 +27,8 @@ type Kernel struct {
 	// Lockdown: the kernel is locked down, and loads no module that it can't verify.
 	Lockdown bool
 
-	version [2]int
+	version [2]int // of the series
+	release [2]int // that was asked for
 	// between: a kernel after 6.1 and before 6.12, when algorithms came and went.
 	between bool
 	hashes  []hash
@@ -144,6 +145,9 @@ func Of(release string) (*Kernel, error) {
 			found = &k
 		}
 	}
+	if found != nil {
+		found.release = version
+	}
 	if found != nil && found.version == [2]int{6, 1} && version != found.version {
 		found.between = true
 	}
@@ -168,6 +172,25 @@ func parseVersion(release string) (version [2]int, ok bool) {
 		version[i] = int(n)
 	}
 	return version, true
+}
+
+// Since says whether the release that was asked for is this one or a later one, whatever
+// the series is whose rules it has.
+func (k *Kernel) Since(major, minor int) bool {
+	return slices.Compare(k.released(), []int{major, minor}) >= 0
+}
+
+// Release is the version that was asked for, for instance "7.3".
+func (k *Kernel) Release() string {
+	release := k.released()
+	return fmt.Sprintf("%d.%d", release[0], release[1])
+}
+
+func (k *Kernel) released() []int {
+	if k.release == [2]int{} {
+		return k.version[:]
+	}
+	return k.release[:]
 }
 
 // hash finds a hash algorithm by the OID of its own, or nil.

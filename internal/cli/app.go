@@ -24,6 +24,7 @@ func commands() []command {
 	return []command{
 		{"sign", (*program).signCommand},
 		{"map", (*program).mapCommand},
+		{"bpf", (*program).bpfCommand},
 		{"verify", (*program).verifyCommand},
 		{"explain", (*program).explainCommand},
 		{"inspect", (*program).inspectCommand},
@@ -85,7 +86,7 @@ func (p *program) subcommand(ctx context.Context, args []string) int {
 func (p *program) app() *cli.App {
 	app := &cli.App{
 		Name:  "sign-file",
-		Usage: "sign kernel modules and BPF map values",
+		Usage: "sign kernel modules, BPF map values and BPF programs",
 		UsageText: "sign-file [-dpk] <hash algo> <key> <x509> <module> [<dest>]\n" +
 			"sign-file -s <raw sig> <hash algo> <x509> <module> [<dest>]\n" +
 			"sign-file <command> [flags] <operands>",

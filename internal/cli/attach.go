@@ -62,7 +62,7 @@ func (p *program) attach(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	signer, mistake, err := p.presigned(c)
+	signer, mistake, err := p.presigned(c, wantedMessage(c))
 	if err != nil {
 		return err
 	}

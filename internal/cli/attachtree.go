@@ -524,7 +524,7 @@ func (p *program) detachedMessage(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	signer, mistake, err := p.presigned(c)
+	signer, mistake, err := p.presigned(c, wantedMessage(c))
 	if err != nil {
 		return err
 	}

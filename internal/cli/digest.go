@@ -55,7 +55,7 @@ func (p *program) digest(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	s, err := p.newSums(c, algorithm)
+	s, err := p.newSums(c, algorithm, wantedMessage(c))
 	if err != nil {
 		return err
 	}
@@ -76,6 +76,11 @@ func (p *program) digest(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	return p.writeSum(c, s, sum)
+}
+
+// writeSum writes one sum in the format that the flags ask for.
+func (p *program) writeSum(c *cli.Context, s sums, sum []byte) error {
 	switch how := c.String("format"); {
 	case how == formatRaw:
 		return p.write(sum, false)
@@ -84,7 +89,7 @@ func (p *program) digest(c *cli.Context) error {
 	case how == "digestinfo" && s.isMu:
 		return usagef("--format digestinfo: is for RSA keys, and the certificate's is ML-DSA")
 	case how == "digestinfo":
-		return p.write(algorithm.DigestInfo(sum), false)
+		return p.write(s.algorithm.DigestInfo(sum), false)
 	default:
 		return usagef("--format %s: want raw, digestinfo, hex or json", how)
 	}
@@ -99,7 +104,7 @@ type sums struct {
 	of        func(io.Reader) ([]byte, error)
 }
 
-func (p *program) newSums(c *cli.Context, algorithm *digest.Algorithm) (sums, error) {
+func (p *program) newSums(c *cli.Context, algorithm *digest.Algorithm, form messageForm) (sums, error) {
 	s := sums{algorithm: algorithm, anyFile: c.Bool("any-file"), of: func(r io.Reader) ([]byte, error) {
 		h := algorithm.New()
 		_, err := io.Copy(h, r)
@@ -111,7 +116,7 @@ func (p *program) newSums(c *cli.Context, algorithm *digest.Algorithm) (sums, er
 		}
 		return s, nil
 	}
-	signer, public, err := p.signerLater(c, nil, algorithm.Name())
+	signer, public, err := p.signerLater(c, nil, algorithm.Name(), form)
 	if err != nil {
 		return s, err
 	}

@@ -135,7 +135,7 @@ func (p *program) mapAttach(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	signer, mistake, err := p.presigned(c)
+	signer, mistake, err := p.presigned(c, wantedMessage(c))
 	if err == nil {
 		err = notTheKey(output(args, 1), c.String("cert"), c.String("signature"))
 	}

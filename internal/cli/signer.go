@@ -49,7 +49,11 @@ func (p *program) warnOfHash(name string) {
 }
 
 // messageForm is what can be chosen of a PKCS#7 message beside its hash.
-type messageForm struct{ useKeyID, signedAttributes, include bool }
+type messageForm struct {
+	useKeyID, signedAttributes, include bool
+	// likeBPFTool names the signer by key identifier where the certificate has one.
+	likeBPFTool bool
+}
 
 // openSigner opens key and certificate and looks up the hash, in the order in
 // which sign-file reports what is wrong with them.
@@ -91,7 +95,7 @@ func newSigner(key keys.Key, hash, certificateFile string, cert *certificate.Cer
 	}
 	signer, err := signfile.NewSigner(signfile.Options{
 		Key: key, Certificate: cert, Digest: algorithm, IncludeCertificate: form.include, Chain: chain,
-		UseKeyID: form.useKeyID, SignedAttributes: form.signedAttributes,
+		UseKeyID: form.useKeyID || form.likeBPFTool && cert.SubjectKeyID != nil, SignedAttributes: form.signedAttributes,
 	})
 	return signer, about(keys.Name(certificateFile), err)
 }
@@ -130,7 +134,7 @@ func certificateOnToken(ctx context.Context, pin keys.PINFunc, reference string)
 
 // signerLater makes a signer of --cert and a signature value, which may be yet to
 // come.
-func (p *program) signerLater(c *cli.Context, value []byte, hash string) (*signfile.Signer, crypto.PublicKey, error) {
+func (p *program) signerLater(c *cli.Context, value []byte, hash string, form messageForm) (*signfile.Signer, crypto.PublicKey, error) {
 	file := c.String("cert")
 	cert, err := readCertificate(c.Context, p.askPIN(), file)
 	if err != nil {
@@ -140,7 +144,7 @@ func (p *program) signerLater(c *cli.Context, value []byte, hash string) (*signf
 	if err != nil {
 		return nil, nil, about(keys.Name(file), err)
 	}
-	signer, err := newSigner(keys.Presigned(public, value), hash, file, cert, wantedMessage(c))
+	signer, err := newSigner(keys.Presigned(public, value), hash, file, cert, form)
 	return signer, public, err
 }
 
@@ -158,7 +162,7 @@ const maxSignature = 16 << 10
 
 // presigned makes a signer of --signature, --cert and --hash, and a way to tell what is
 // wrong with a value that it refuses.
-func (p *program) presigned(c *cli.Context) (*signfile.Signer, mistakeFunc, error) {
+func (p *program) presigned(c *cli.Context, form messageForm) (*signfile.Signer, mistakeFunc, error) {
 	for _, flag := range []string{"signature", "cert", "hash"} {
 		if c.String(flag) == "" {
 			return nil, nil, usagef("no --%s", flag)
@@ -181,7 +185,7 @@ func (p *program) presigned(c *cli.Context) (*signfile.Signer, mistakeFunc, erro
 		p.say("%s: lacks %d zero bytes at its beginning, which many signers drop; they are put there, and the signature is checked with them", file, missing)
 		value = append(make([]byte, missing), value...)
 	}
-	signer, _, err := p.signerLater(c, value, c.String("hash"))
+	signer, _, err := p.signerLater(c, value, c.String("hash"), form)
 	if err != nil {
 		return nil, nil, err
 	}

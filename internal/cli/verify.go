@@ -211,6 +211,11 @@ func (p *program) newJudge(c *cli.Context, usage kernel.Usage, only kernel.Keyri
 	if c.Args().Len() == 0 {
 		return nil, usagef("nothing to verify: want %s", c.Command.ArgsUsage)
 	}
+	return p.judgeOf(c, usage, only)
+}
+
+// judgeOf is newJudge for a command that takes its input from flags too.
+func (p *program) judgeOf(c *cli.Context, usage kernel.Usage, only kernel.Keyring) (*kernel.Judge, error) {
 	rules, err := p.kernel(c)
 	if err != nil {
 		return nil, err

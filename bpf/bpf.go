@@ -1,0 +1,212 @@
+// Package bpf reads, signs and judges signed BPF programs.
+//
+// What is signed is the loader of a light skeleton (bpftool gen skeleton -L -S): a program
+// of type BPF_PROG_TYPE_SYSCALL that makes the maps and loads the programs. Its data is one
+// array map. Linux 6.18 to 7.2 verify a signature of the loader's instructions, and the
+// loader compares the map's digest with one in its instructions. Linux 7.3 verifies a
+// signature of the instructions and the map's contents, and its loader compares nothing
+// (Documentation/bpf/signing.rst). A loader of the one kind is of no use on a kernel of the
+// other, whoever has signed it.
+package bpf
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Scheme says what a program's signature covers.
+type Scheme int
+
+const (
+	// Instructions is that of Linux 6.18 to 7.2.
+	Instructions Scheme = iota + 1
+	// InstructionsAndMap is that of Linux 7.3 and later.
+	InstructionsAndMap
+)
+
+// String names the first kernel that has the scheme.
+func (s Scheme) String() string {
+	switch s {
+	case Instructions:
+		return "6.18"
+	case InstructionsAndMap:
+		return "7.3"
+	}
+	return "unknown"
+}
+
+const (
+	// InstructionSize is sizeof(struct bpf_insn), in bytes.
+	InstructionSize = 8
+	// MaxInstructions is how many a program may have (BPF_COMPLEXITY_LIMIT_INSNS).
+	MaxInstructions = 1_000_000
+	// MaxPayload is how much a signature may cover, in bytes (DYNPTR_MAX_SIZE).
+	MaxPayload = 1<<24 - 1
+	// MaxSignature is how long a PKCS#7 message may be, in bytes (KMALLOC_MAX_CACHE_SIZE
+	// with pages of 4 KiB).
+	MaxSignature = 8192
+)
+
+// Loader is a program with its map, as BPF_PROG_LOAD and BPF_MAP_CREATE get them.
+type Loader struct {
+	Instructions []byte
+	// Data is the contents of the program's only map; empty for a program without one.
+	Data []byte
+	// Signature is the PKCS#7 message, DER; nil if there is none.
+	Signature []byte
+	// ExclusiveHash is the map's excl_prog_hash, the Hash of the one program that may use
+	// it; nil if it is not known.
+	ExclusiveHash []byte
+}
+
+// ErrNoInstructions is why nothing is a loader: it has no instructions, or not whole ones.
+var ErrNoInstructions = errors.New("no BPF program: its instructions are not a positive multiple of 8 bytes")
+
+// SizeError says that a loader is larger than kernels take it.
+type SizeError struct {
+	What        string // what is too large, with its unit
+	Size, Limit int
+}
+
+func (e *SizeError) Error() string {
+	return fmt.Sprintf("%d %s, and kernels take at most %d", e.Size, e.What, e.Limit)
+}
+
+// Check returns why no kernel would look at the loader's signature, whatever it is: one of
+// the errors above.
+func (l *Loader) Check() error {
+	n := len(l.Instructions)
+	switch {
+	case n == 0 || n%InstructionSize != 0:
+		return ErrNoInstructions
+	case n/InstructionSize > MaxInstructions:
+		return &SizeError{"instructions", n / InstructionSize, MaxInstructions}
+	case n+len(l.Data) > MaxPayload:
+		return &SizeError{"bytes of instructions and data", n + len(l.Data), MaxPayload}
+	}
+	return nil
+}
+
+// Payload is what a signature of a scheme covers.
+func (l *Loader) Payload(s Scheme) []byte {
+	if s == InstructionsAndMap {
+		return slices.Concat(l.Instructions, l.Data)
+	}
+	return bytes.Clone(l.Instructions)
+}
+
+// Hash is the program's digest, which excl_prog_hash of its map must be. Descriptors of
+// maps, which differ from run to run, count as zero (bpf_prog_calc_tag).
+func (l *Loader) Hash() [sha256.Size]byte {
+	const (
+		immediate = 4 // where struct bpf_insn has it
+		wide      = 0x18
+		mapFD     = 1 // BPF_PSEUDO_MAP_FD
+		mapValue  = 2 // BPF_PSEUDO_MAP_VALUE
+	)
+	code := bytes.Clone(l.Instructions)
+	order := byteOrder(code)
+	inside := false
+	for insn := range slices.Chunk(code[:len(code)/InstructionSize*InstructionSize], InstructionSize) {
+		source := order.source(insn)
+		switch {
+		case !inside && insn[0] == wide && (source == mapFD || source == mapValue):
+			inside = true
+			clear(insn[immediate:])
+		case inside && bytes.Equal(insn[:immediate], make([]byte, immediate)):
+			inside = false
+			clear(insn[immediate:])
+		default:
+			inside = false
+		}
+	}
+	return sha256.Sum256(code)
+}
+
+// order is the byte order of a program. Its registers share a byte, in that order too.
+type order struct{ binary.ByteOrder }
+
+func (o order) source(insn []byte) byte {
+	if o.ByteOrder == binary.BigEndian {
+		return insn[1] & 15
+	}
+	return insn[1] >> 4
+}
+
+// registers is the byte with both.
+func (o order) registers(destination, source byte) byte {
+	if o.ByteOrder == binary.BigEndian {
+		return destination<<4 | source
+	}
+	return source<<4 | destination
+}
+
+// byteOrder tells the one of a loader by its first instruction, r6 = r1
+// (bpf_gen__init). What begins otherwise is taken to be little-endian.
+func byteOrder(code []byte) order {
+	if len(code) >= InstructionSize && code[0] == 0xbf && code[1] == 0x61 {
+		return order{binary.BigEndian}
+	}
+	return order{binary.LittleEndian}
+}
+
+// Scheme is the one that the loader was made for: InstructionsAndMap, unless it compares
+// the digest of its map.
+func (l *Loader) Scheme() Scheme {
+	if _, compares := l.comparedHash(); compares {
+		return Instructions
+	}
+	return InstructionsAndMap
+}
+
+// comparedHash finds the digest that a loader for Linux 6.18 to 7.2 has in its
+// instructions. For each of its four words libbpf's emit_signature_match wrote
+//
+//	r1 = map 0; r2 = *(u64 *)(r1 + 8 * i); r3 = word
+func (l *Loader) comparedHash() (hash []byte, compares bool) {
+	const words, block = sha256.Size / 8, 5 * InstructionSize
+	code := l.Instructions
+	o := byteOrder(code)
+	for at := 0; at+block <= len(code) && len(hash) < words*8; at += InstructionSize {
+		insn := code[at : at+block]
+		if insn[0] != 0x18 || insn[1] != o.registers(1, pseudoMapIndex) || !allZero(insn[2:16]) {
+			continue
+		}
+		load, word := insn[16:24], insn[24:40]
+		isLoad := load[0] == 0x79 && load[1] == o.registers(2, 1) && int(o.Uint16(load[2:])) == len(hash)
+		isWord := word[0] == 0x18 && word[1] == o.registers(3, 0)
+		if isLoad && isWord {
+			value := uint64(o.Uint32(word[4:])) | uint64(o.Uint32(word[12:]))<<32
+			var b [8]byte
+			o.PutUint64(b[:], value)
+			hash = append(hash, b[:]...)
+		}
+	}
+	return hash, len(hash) == words*8
+}
+
+// pseudoMapIndex is BPF_PSEUDO_MAP_IDX: the immediate is an index into fd_array.
+const pseudoMapIndex = 5
+
+func allZero(b []byte) bool { return len(bytes.Trim(b, "\x00")) == 0 }
+
+// DataMatches reports whether the loader will take its own data: whether the digest that
+// it compares is theirs. One for Linux 7.3 leaves that to the kernel.
+func (l *Loader) DataMatches() bool {
+	hash, compares := l.comparedHash()
+	if !compares {
+		return true
+	}
+	sum := sha256.Sum256(padded(l.Data))
+	return bytes.Equal(sum[:], hash)
+}
+
+// padded: an array's elements are multiples of 8 bytes long, and array_map_get_hash
+// covers all of them.
+func padded(data []byte) []byte {
+	return append(bytes.Clone(data), make([]byte, -len(data)&7)...)
+}

@@ -1,0 +1,506 @@
+package cli
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/urfave/cli/v2"
+
+	"sign-file/bpf"
+	"sign-file/digest"
+	"sign-file/internal/atomicfile"
+	"sign-file/internal/bounded"
+	"sign-file/kernel"
+	"sign-file/signfile"
+)
+
+func (p *program) bpfCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "bpf",
+		Usage: "sign, check and take apart BPF programs: light skeletons and bare loaders",
+		Description: "A skeleton is the header that bpftool gen skeleton -L -S writes. A bare loader comes with\n" +
+			"--insns and --data in its place. - is standard input or output.",
+		Subcommands: []*cli.Command{
+			{
+				Name: "sign", Usage: "put another signature into a skeleton, or write one of a bare loader",
+				ArgsUsage: "<hash algo> <key> <x509> <skeleton> [<out>] | --insns FILE [--data FILE] <hash algo> <key> <x509> [<message>]",
+				Flags:     append(loaderFlags(), schemeFlag()),
+				Action:    p.bpfSign,
+			},
+			{
+				Name: "attach", Usage: "sign a skeleton with a signature value that was made elsewhere",
+				ArgsUsage: "<skeleton> [<out>] | --insns FILE [--data FILE] [<message>]",
+				Flags: slices.Concat(loaderFlags(), []cli.Flag{
+					&cli.StringFlag{Name: "signature", Usage: "`FILE` with the bare signature value: RSA, ML-DSA, or ECDSA in DER or as r and s"},
+					&cli.StringFlag{Name: "cert", Usage: "`FILE` with the signer's certificate"},
+					&cli.StringFlag{Name: "hash", Value: "sha256", Usage: "hash `ALGORITHM` that was signed with"},
+					schemeFlag(),
+				}),
+				Action: p.bpfAttach,
+			},
+			{
+				Name: "digest", Usage: "write what a remote signer must sign",
+				ArgsUsage: "[<hash algo>] <skeleton> | --insns FILE [--data FILE] [<hash algo>]",
+				Flags: slices.Concat(loaderFlags(), []cli.Flag{
+					&cli.StringFlag{Name: "format", Value: formatRaw, Usage: "`raw`, digestinfo, hex or json"},
+					&cli.StringFlag{Name: "cert", Usage: "`FILE` with the certificate of the key that is to sign"},
+					schemeFlag(),
+				}),
+				Action: p.bpfDigest,
+			},
+			{
+				Name: "verify", Usage: "say what BPF_PROG_LOAD would say to signed skeletons",
+				ArgsUsage: "<skeleton>... | --insns FILE [--data FILE] --signature FILE",
+				Flags: slices.Concat(loaderFlags(), []cli.Flag{
+					&cli.StringFlag{Name: "signature", Usage: "`FILE` with the PKCS#7 message of a bare loader"},
+					&cli.StringFlag{Name: "keyring", Value: "builtin", Usage: "verify with the kernel's `KEYRING` that keyring_id names: builtin (0, a skeleton's unless it is\nset), secondary (1) or platform (2); what --trusted names as a file is in any"},
+				}, judgeFlags()),
+				Action: p.bpfVerify,
+			},
+			{
+				Name: "inspect", Usage: "show the parts of a skeleton, without verifying it",
+				ArgsUsage: "<skeleton>",
+				Flags:     []cli.Flag{jsonFlag()},
+				Action:    p.bpfInspect,
+			},
+			{
+				Name: "extract", Usage: "write a part of a skeleton: what its signature covers (the default)",
+				ArgsUsage: "<skeleton> [<file>]",
+				Flags: []cli.Flag{
+					&cli.BoolFlag{Name: "payload", Usage: "what the signature covers"},
+					&cli.BoolFlag{Name: "signature", Usage: "the PKCS#7 message, DER"},
+					&cli.BoolFlag{Name: "insns", Usage: "the loader's instructions"},
+					&cli.BoolFlag{Name: "data", Usage: "the contents of its map"},
+					schemeFlag(),
+				},
+				Action: p.bpfExtract,
+			},
+		},
+	}
+}
+
+func loaderFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "insns", Usage: "`FILE` with the instructions of a bare loader, in place of a skeleton"},
+		&cli.StringFlag{Name: "data", Usage: "`FILE` with the contents of its map"},
+	}
+}
+
+func schemeFlag() cli.Flag {
+	return &cli.StringFlag{Name: "kernel", Usage: "sign for kernel `RELEASE`: 6.18 to 7.2 verify the instructions, 7.3 and later the map too;\ndefault: that which the loader was made for"}
+}
+
+// loaderFile is a loader where it lies: in a skeleton, or bare.
+type loaderFile struct {
+	bpf.Loader
+	name     string               // for messages
+	skeleton *bpf.Skeleton        // nil for a bare loader
+	original *atomicfile.Original // of a skeleton that is to be replaced
+}
+
+// bareLoader reads --insns and --data, nil where they are not given.
+func (p *program) bareLoader(c *cli.Context) (*loaderFile, error) {
+	code, data := c.String("insns"), c.String("data")
+	switch {
+	case code == "" && data != "":
+		return nil, usagef("--data wants --insns")
+	case code == "":
+		return nil, nil
+	}
+	l := &loaderFile{name: code}
+	var err error
+	if l.Instructions, err = p.readAll(code, bpf.MaxPayload); err == nil && data != "" {
+		l.Data, err = p.readAll(data, bpf.MaxPayload)
+	}
+	return l, err
+}
+
+// readSkeleton reads a skeleton that is only looked at.
+func (p *program) readSkeleton(path string) (*loaderFile, error) {
+	source, err := p.readAll(path, bpf.MaxSkeleton)
+	if err != nil {
+		return nil, err
+	}
+	return parseSkeleton(path, source)
+}
+
+func parseSkeleton(path string, source []byte) (*loaderFile, error) {
+	skeleton, err := bpf.ParseSkeleton(source)
+	if err != nil {
+		if is := whatIs(source[:min(len(source), maxLook)]); errors.Is(err, bpf.ErrNoSkeleton) && is.name != "" {
+			err = fmt.Errorf("%w: this is %s", err, is.name)
+		}
+		return nil, about(path, err)
+	}
+	return &loaderFile{Loader: skeleton.Loader, name: path, skeleton: skeleton}, nil
+}
+
+// openSkeleton opens a skeleton that is to be replaced, if no other output is named.
+func (p *program) openSkeleton(path string) (*loaderFile, error) {
+	if path == "-" {
+		return p.readSkeleton(path)
+	}
+	place, err := atomicfile.At(path)
+	if err != nil {
+		return nil, err
+	}
+	original, err := place.Open(true)
+	if err != nil {
+		place.Close()
+		return nil, err
+	}
+	source, err := bounded.FromFile(original.File(), bpf.MaxSkeleton)
+	if err == nil {
+		var l *loaderFile
+		if l, err = parseSkeleton(path, source); err == nil {
+			l.original = original
+			return l, nil
+		}
+	}
+	original.Close()
+	place.Close()
+	return nil, err
+}
+
+func (l *loaderFile) close() {
+	if l.original != nil {
+		l.original.Close()
+		l.original.Place().Close()
+	}
+}
+
+// openLoader is what the operands from a place on and the flags name: the loader, and the
+// operand that says where the answer goes, empty where there is none.
+func (p *program) openLoader(c *cli.Context, before int) (l *loaderFile, out string, err error) {
+	args := c.Args().Slice()
+	l, err = p.bareLoader(c)
+	if err != nil {
+		return nil, "", err
+	}
+	most := before + 1
+	if l == nil {
+		most++
+	}
+	if len(args) < most-1 || len(args) > most {
+		return nil, "", usagef("%d operands, want %s", len(args), c.Command.ArgsUsage)
+	}
+	if len(args) == most {
+		if out = args[most-1]; out == "" {
+			return nil, "", errNoDest
+		}
+	}
+	if l == nil {
+		l, err = p.openSkeleton(args[before])
+	}
+	return l, out, err
+}
+
+// wantedScheme is what --kernel asks for, and by default what the loader was made for.
+func wantedScheme(c *cli.Context, l *bpf.Loader) (bpf.Scheme, error) {
+	release := c.String("kernel")
+	if release == "" {
+		return l.Scheme(), nil
+	}
+	k, err := kernel.Of(release)
+	if err != nil {
+		return 0, usagef("--kernel: %v", err)
+	}
+	scheme := bpf.SchemeOf(k)
+	if scheme == 0 {
+		return 0, usagef("--kernel %s: BPF programs have signatures from 6.18 on", release)
+	}
+	return scheme, nil
+}
+
+// checkedLoader is openLoader for one that is to be signed.
+func (p *program) checkedLoader(c *cli.Context, before int) (*loaderFile, string, error) {
+	l, out, err := p.openLoader(c, before)
+	if err != nil {
+		return nil, "", err
+	}
+	scheme, err := wantedScheme(c, &l.Loader)
+	if err == nil {
+		err = about(l.name, l.CheckScheme(scheme))
+	}
+	if err != nil {
+		l.close()
+		return nil, "", err
+	}
+	return l, out, nil
+}
+
+func (p *program) bpfSign(c *cli.Context) error {
+	args := c.Args().Slice()
+	l, out, err := p.checkedLoader(c, 3)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	if err := notTheKey(out, args[1], args[2]); err != nil {
+		return err
+	}
+	signer, closeKey, err := p.openSigner(c.Context, p.askPIN(), args[0], args[1], args[2], messageForm{likeBPFTool: true})
+	if err != nil {
+		return err
+	}
+	defer closeKey()
+	return p.signLoader(c, l, signer, func(err error, _ io.Reader) error { return err }, out)
+}
+
+func (p *program) bpfAttach(c *cli.Context) error {
+	l, out, err := p.checkedLoader(c, 0)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	if err := notTheKey(out, c.String("cert"), c.String("signature")); err != nil {
+		return err
+	}
+	signer, mistake, err := p.presigned(c, messageForm{likeBPFTool: true})
+	if err != nil {
+		return err
+	}
+	return p.signLoader(c, l, signer, mistake, out)
+}
+
+// signLoader signs and writes: the skeleton with its new signature, or a bare loader's
+// message.
+func (p *program) signLoader(c *cli.Context, l *loaderFile, signer *signfile.Signer, mistake mistakeFunc, out string) error {
+	message, err := l.Sign(c.Context, signer)
+	if err != nil {
+		return about(l.name, mistake(err, bytes.NewReader(l.Payload(l.Scheme()))))
+	}
+	switch {
+	case l.skeleton == nil:
+		return p.copyOut(cmp.Or(out, "-"), l.name, bytes.NewReader(message))
+	case l.original == nil || out == "-":
+		return p.writeWith(cmp.Or(out, "-"), l.name, true, func(w io.Writer) error {
+			return writeRaw(w, l.skeleton.WithSignature(message))
+		})
+	}
+	return l.replace(out, l.skeleton.WithSignature(message))
+}
+
+// replace puts the new header in the place of the old one, or where it is to go.
+func (l *loaderFile) replace(out string, header []byte) error {
+	target, err := l.target(out)
+	if err != nil {
+		return err
+	}
+	file, err := target.CreateWith(header)
+	if err != nil {
+		return err
+	}
+	if err := l.original.Check(); err != nil {
+		return errors.Join(about(l.name, err), file.Discard())
+	}
+	return file.Commit()
+}
+
+func (l *loaderFile) target(out string) (*atomicfile.Target, error) {
+	if out == "" || out == l.name {
+		return l.original.Target()
+	}
+	target, err := atomicfile.Follow(out)
+	if err == nil && l.original.LinkedByOther() {
+		target.Hide(l.original)
+	}
+	return target, err
+}
+
+func (p *program) bpfDigest(c *cli.Context) error {
+	args := c.Args().Slice()
+	least := 1
+	if c.String("insns") != "" {
+		least = 0
+	}
+	hash, before := "sha256", 0
+	if len(args) == least+1 {
+		hash, before = args[0], 1
+	} else if len(args) != least {
+		return usagef("%d operands, want %s", len(args), c.Command.ArgsUsage)
+	}
+	algorithm, err := digest.Lookup(hash)
+	if err != nil {
+		return err
+	}
+	l, _, err := p.checkedLoader(c, before)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	payload := l.Payload(l.Scheme())
+	s, err := p.newSums(c, algorithm, messageForm{likeBPFTool: true})
+	if err != nil {
+		return err
+	}
+	sum, err := s.of(bytes.NewReader(payload))
+	if err != nil {
+		return about(l.name, err)
+	}
+	if c.String("format") == "json" {
+		return p.writeJSON(s.report(l.name, sum, int64(len(payload))))
+	}
+	return p.writeSum(c, s, sum)
+}
+
+func (p *program) bpfVerify(c *cli.Context) error {
+	only, err := bpfKeyring(c, kernel.BPF)
+	if err != nil {
+		return err
+	}
+	bare, err := p.bareLoader(c)
+	if err == nil {
+		err = p.bareSignature(c, bare)
+	}
+	if err != nil {
+		return err
+	}
+	if bare == nil && c.Args().Len() == 0 {
+		return usagef("nothing to verify: want %s", c.Command.ArgsUsage)
+	}
+	judge, err := p.judgeOf(c, kernel.BPF, only)
+	if err != nil {
+		return err
+	}
+	run := p.newVerifyRun(c, false)
+	if bare != nil {
+		run.items = []signfile.Item{{Path: bare.name}}
+	}
+	for _, path := range c.Args().Slice() {
+		run.items = append(run.items, signfile.Item{Path: path})
+	}
+	return run.judge(1, func(item signfile.Item) (*kernel.Verdict, error) {
+		if bare != nil {
+			return bpf.Verify(judge, &bare.Loader)
+		}
+		l, err := p.readSkeleton(item.Path)
+		if err != nil {
+			return nil, err
+		}
+		return bpf.Verify(judge, &l.Loader)
+	})
+}
+
+// bareSignature reads the message of a bare loader.
+func (p *program) bareSignature(c *cli.Context, bare *loaderFile) (err error) {
+	file := c.String("signature")
+	switch {
+	case bare == nil && file != "":
+		return usagef("--signature wants --insns: a skeleton has its signature inside")
+	case bare == nil:
+		return nil
+	case file == "":
+		return usagef("--insns wants --signature")
+	case c.Args().Len() > 0:
+		return usagef("--insns and a skeleton exclude each other")
+	}
+	bare.Signature, err = p.readAll(file, maxLook)
+	return err
+}
+
+// loaderReport is what bpf inspect says.
+type loaderReport struct {
+	fileField
+	Instructions int    `json:"instructions"` // 8 bytes each
+	DataSize     int    `json:"data_size"`
+	Scheme       string `json:"scheme"`       // 6.18 or 7.3: what the loader was made for
+	PayloadSize  int    `json:"payload_size"` // what a signature of that scheme covers
+	Hash         string `json:"instructions_hash"`
+	ExclProgHash string `json:"excl_prog_hash,omitempty"`
+	HashMatches  bool   `json:"excl_prog_hash_matches"`
+	DataMatches  bool   `json:"data_matches"`
+	// Problem is why no signature would help.
+	Problem   string        `json:"problem,omitempty"`
+	Signature messageReport `json:"signature"`
+}
+
+func (p *program) bpfInspect(c *cli.Context) error {
+	args, err := operands(c, 1, 1)
+	if err != nil {
+		return err
+	}
+	l, err := p.readSkeleton(args[0])
+	if err != nil {
+		return err
+	}
+	r := reportLoader(l)
+	if c.Bool("json") {
+		return p.writeJSON(r)
+	}
+	return r.print(p)
+}
+
+func reportLoader(l *loaderFile) loaderReport {
+	scheme, hash := l.Scheme(), l.Hash()
+	r := loaderReport{
+		fileField: fileNamed(l.name), Instructions: len(l.Instructions) / bpf.InstructionSize, DataSize: len(l.Data),
+		Scheme: scheme.String(), PayloadSize: len(l.Payload(scheme)), Hash: hex.EncodeToString(hash[:]),
+		ExclProgHash: hex.EncodeToString(l.ExclusiveHash), HashMatches: bytes.Equal(hash[:], l.ExclusiveHash), DataMatches: l.DataMatches(),
+		Signature: reportMessage(l.Signature, int64(len(l.Signature)), 0),
+	}
+	if err := l.CheckScheme(scheme); err != nil {
+		r.Problem = err.Error()
+	}
+	return r
+}
+
+func (r loaderReport) print(p *program) error {
+	is := "for Linux 7.3 and later: instructions and map are signed"
+	if r.Scheme == bpf.Instructions.String() {
+		is = "for Linux 6.18 to 7.2: the instructions are signed, and compare the map's digest"
+	}
+	line := func(name, format string, args ...any) error {
+		return p.printf("  %-12s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	errs := []error{
+		p.printf("%s: signed loader %s\n", r.File, is),
+		line("instructions", "%d, %s", r.Instructions, r.Hash),
+		line("data", "%d bytes", r.DataSize),
+		line("payload", "%d bytes", r.PayloadSize),
+		r.Signature.print(p, "  "),
+	}
+	if r.Problem != "" {
+		errs = append(errs, line("problem", "%s", r.Problem))
+	}
+	return cmp.Or(errs...)
+}
+
+func (p *program) bpfExtract(c *cli.Context) error {
+	args, err := operands(c, 1, 2)
+	if err != nil {
+		return err
+	}
+	var chosen []string
+	for _, part := range []string{"payload", "signature", "insns", "data"} {
+		if c.Bool(part) {
+			chosen = append(chosen, part)
+		}
+	}
+	if len(chosen) > 1 {
+		return usagef("--%s and --%s exclude each other", chosen[0], chosen[1])
+	}
+	l, err := p.readSkeleton(args[0])
+	if err != nil {
+		return err
+	}
+	scheme, err := wantedScheme(c, &l.Loader)
+	if err != nil {
+		return err
+	}
+	part := l.Payload(scheme)
+	switch {
+	case c.Bool("signature"):
+		part = l.Signature
+	case c.Bool("insns"):
+		part = l.Instructions
+	case c.Bool("data"):
+		part = l.Data
+	}
+	return p.copyOut(output(args, 1), args[0], bytes.NewReader(part))
+}
