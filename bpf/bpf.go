@@ -189,6 +189,24 @@ func (l *Loader) comparedHash() (hash []byte, compares bool) {
 	return hash, len(hash) == words*8
 }
 
+// readsExclusive tells the loaders of libbpf from Linux 7.2 on that compare their map's
+// digest: before that they read the u32 excl, which follows sha in struct bpf_map.
+//
+//	r1 = map 0; r2 = *(u32 *)(r1 + 32)
+func (l *Loader) readsExclusive() bool {
+	const block = 3 * InstructionSize
+	code := l.Instructions
+	o := byteOrder(code)
+	for at := 0; at+block <= len(code); at += InstructionSize {
+		insn := code[at : at+block]
+		if insn[0] == 0x18 && insn[1] == o.registers(1, pseudoMapIndex) && allZero(insn[2:16]) &&
+			insn[16] == 0x61 && insn[17] == o.registers(2, 1) && o.Uint16(insn[18:]) == sha256.Size {
+			return true
+		}
+	}
+	return false
+}
+
 // pseudoMapIndex is BPF_PSEUDO_MAP_IDX: the immediate is an index into fd_array.
 const pseudoMapIndex = 5
 

@@ -61,17 +61,60 @@ func Verify(judge *kernel.Judge, l *Loader) (*kernel.Verdict, error) {
 	if err != nil || !v.Accepted {
 		return v, err
 	}
-	switch hash := l.Hash(); {
-	case l.ExclusiveHash != nil && !bytes.Equal(hash[:], l.ExclusiveHash):
+	if hash := l.Hash(); l.ExclusiveHash != nil && !bytes.Equal(hash[:], l.ExclusiveHash) {
 		return refuse(syscall.EACCES, "check_map_prog_compatibility", cut, "excl_prog_hash is that of another program")
-	case scheme == Instructions && !l.DataMatches():
-		return refuse(syscall.EINVAL, "BPF_PROG_RUN", cut, "the loader is accepted, and then refuses its data by itself: their digest is another than it has")
-	case scheme == InstructionsAndMap && l.Scheme() == Instructions:
-		return refuse(syscall.EINVAL, "BPF_PROG_RUN", otherScheme(scheme), "the signature is accepted, and then the loader ends by itself: %v", &SchemeError{Instructions, scheme})
-	case scheme == Instructions && l.Scheme() == InstructionsAndMap && len(l.Data) > 0:
+	}
+	if l.Scheme() == Instructions {
+		if refused, err := l.judgeLoader(k, scheme); refused != nil || err != nil {
+			return refused, err
+		}
+	} else if scheme == Instructions && len(l.Data) > 0 {
 		v.Lax = "this signature does not cover the data, and neither does the loader compare them"
 	}
 	return v, nil
+}
+
+// judgeLoader says what comes of a loader that compares the digest of its map, when its
+// signature is accepted. Both results are nil where it runs.
+func (l *Loader) judgeLoader(k *kernel.Kernel, scheme Scheme) (*kernel.Verdict, error) {
+	if scheme == Instructions && l.readsExclusive() {
+		if v, err := judgeExclusive(k); v != nil || err != nil {
+			return v, err
+		}
+	}
+	v := &kernel.Verdict{Kernel: k.Release(), Errno: syscall.EINVAL, Func: "BPF_PROG_RUN"}
+	switch {
+	case scheme == InstructionsAndMap:
+		v.Reason = "the signature is accepted, and then the loader ends by itself: " + (&SchemeError{Instructions, scheme}).Error()
+		v.Advice = otherScheme(scheme)
+	case !l.DataMatches():
+		v.Reason = "the loader is accepted, and then refuses its data by itself: their digest is another than it has"
+		v.Advice = "get the file anew"
+	default:
+		return nil, nil
+	}
+	return v, nil
+}
+
+// judgeExclusive: struct bpf_map got the field excl in Linux 7.2, and in some release of
+// 6.18 after 6.18.15, which lacks it; 6.18.44 has it. Where it is not, the verifier finds
+// that the loader reads something else of the map (check_ptr_to_map_access). Both results
+// are nil where the field is.
+func judgeExclusive(k *kernel.Kernel) (*kernel.Verdict, error) {
+	const without, with = 15, 44
+	patch, known := k.Patch()
+	is618 := known && !k.Since(6, 19)
+	switch {
+	case k.Since(7, 2) || is618 && patch >= with:
+		return nil, nil
+	case is618 && patch <= without:
+		return &kernel.Verdict{
+			Kernel: k.Release(), Errno: syscall.EACCES, Func: "check_ptr_to_map_access",
+			Reason: "the signature is accepted, and then the verifier refuses the loader: it was made for Linux 7.2, and reads the field excl of struct bpf_map that this kernel lacks",
+			Advice: "make the skeleton anew with bpftool of this kernel's own sources, or use a newer kernel",
+		}, nil
+	}
+	return nil, fmt.Errorf("not decided: the loader was made for Linux 7.2 and reads the field excl of struct bpf_map, which 6.18.15 lacks and 6.18.44 has; whether kernel %s has it is not known (name its whole release)", k.Release())
 }
 
 // endsInside: the last instruction is the first half of one of 16 bytes.

@@ -29,6 +29,7 @@ type Kernel struct {
 
 	version [2]int // of the series
 	release [2]int // that was asked for
+	patch   string // the third number of that, empty where it was not given
 	// between: a kernel after 6.1 and before 6.12, when algorithms came and went.
 	between bool
 	hashes  []hash
@@ -146,7 +147,7 @@ func Of(release string) (*Kernel, error) {
 		}
 	}
 	if found != nil {
-		found.release = version
+		found.release, found.patch = version, patchOf(release)
 	}
 	if found != nil && found.version == [2]int{6, 1} && version != found.version {
 		found.between = true
@@ -180,10 +181,31 @@ func (k *Kernel) Since(major, minor int) bool {
 	return slices.Compare(k.released(), []int{major, minor}) >= 0
 }
 
-// Release is the version that was asked for, for instance "7.3".
+// Release is the version that was asked for, for instance "7.3" or "6.18.15".
 func (k *Kernel) Release() string {
 	release := k.released()
-	return fmt.Sprintf("%d.%d", release[0], release[1])
+	name := fmt.Sprintf("%d.%d", release[0], release[1])
+	if k.patch != "" {
+		name += "." + k.patch
+	}
+	return name
+}
+
+// Patch is the third number of the release, if it was asked for with one.
+func (k *Kernel) Patch() (level int, known bool) {
+	level, err := strconv.Atoi(k.patch)
+	return level, err == nil
+}
+
+// patchOf is the third number of a release, as it is written.
+func patchOf(release string) string {
+	parts := strings.SplitN(release, ".", 3)
+	if len(parts) < 3 {
+		return ""
+	}
+	patch, _, _ := strings.Cut(parts[2], ".")
+	end := strings.IndexFunc(patch+" ", func(r rune) bool { return r < '0' || r > '9' })
+	return patch[:min(end, 4)]
 }
 
 func (k *Kernel) released() []int {
