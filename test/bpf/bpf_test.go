@@ -164,8 +164,19 @@ func skeletonSource(t testing.TB, object string, scheme bpf.Scheme) []byte {
 // nothing (ja +0).
 func withoutExclusiveCheck(t testing.TB, object string) *bpf.Skeleton {
 	t.Helper()
-	source := skeletonSource(t, object, bpf.Instructions)
-	s := readSkeleton(t, object, bpf.Instructions)
+	s, err := bpf.ParseSkeleton(editSkeleton(t, skeletonSource(t, object, bpf.Instructions)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func editSkeleton(t testing.TB, source []byte) []byte {
+	t.Helper()
+	s, err := bpf.ParseSkeleton(source)
+	if err != nil {
+		t.Fatal(err)
+	}
 	load := []byte{0x61, 0x12, 32, 0, 0, 0, 0, 0} // r2 = *(u32 *)(r1 + 32)
 	at := bytes.Index(s.Instructions, load) - 16
 	if at < 0 || bytes.Count(s.Instructions, load) != 1 {
@@ -177,12 +188,7 @@ func withoutExclusiveCheck(t testing.TB, object string) *bpf.Skeleton {
 	}
 	hash := (&bpf.Loader{Instructions: code}).Hash()
 	source = replaceArray(t, source, "opts_insn", code)
-	source = replaceArray(t, source, "opts_excl_hash", hash[:])
-	s, err := bpf.ParseSkeleton(source)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return replaceArray(t, source, "opts_excl_hash", hash[:])
 }
 
 // replaceArray replaces an array of a header.

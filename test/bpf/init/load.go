@@ -62,7 +62,8 @@ type progLoad struct {
 type testRun struct {
 	fd, result             uint32
 	inSize, outSize        uint32
-	in, out                uint64
+	in                     unsafe.Pointer
+	out                    uint64
 	repeat, duration       uint32
 	contextSize, _         uint32
 	context                unsafe.Pointer

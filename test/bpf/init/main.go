@@ -75,6 +75,9 @@ func makeKeyrings(wanted []trial.Keyring) (map[string]int32, error) {
 }
 
 func try(job *trial.Job, t trial.Trial, keyring int32) (trial.Result, error) {
+	if t.Pin != "" {
+		return runAndFilter(t, keyring)
+	}
 	if t.Program != "" {
 		return runProgram(t.Program, keyring)
 	}
@@ -85,7 +88,7 @@ func try(job *trial.Job, t trial.Trial, keyring int32) (trial.Result, error) {
 func runProgram(name string, keyring int32) (trial.Result, error) {
 	out, err := exec.Command("/"+name, strconv.Itoa(int(keyring))).Output()
 	if err != nil {
-		return trial.Result{}, err
+		return trial.Result{}, fmt.Errorf("%s: %w", name, err)
 	}
 	answer, err := strconv.Atoi(strings.TrimSpace(string(out)))
 	if err != nil {

@@ -34,6 +34,10 @@ type Trial struct {
 	// Program is an executable of the root directory that loads a skeleton by itself, with
 	// the keyring's id as its only argument. Otherwise a Loader is loaded.
 	Program string
+	// Pin has the Program pin what it loads there, which is then run on Packets.
+	Pin     string
+	More    []string // arguments behind the pin
+	Packets [][]byte
 	Loader  int
 	Part    Part // one bit of which is changed, if it is not empty
 	Bit     int
@@ -61,6 +65,9 @@ type Result struct {
 	Errno syscall.Errno `json:"errno"`
 	// Where the errno came from: BPF_MAP_CREATE, BPF_PROG_LOAD or BPF_PROG_RUN.
 	Where string `json:"where,omitempty"`
+	// Output is what a Program that pins has printed, Actions what became of the packets.
+	Output  string   `json:"output,omitempty"`
+	Actions []uint32 `json:"actions,omitempty"`
 }
 
 // Of is a part of a loader.
