@@ -14,9 +14,9 @@ LDFLAGS ?= -s -w
 VCS     := $(shell git rev-parse HEAD >/dev/null 2>&1 || echo -buildvcs=false)
 TAGS    := urfave_cli_no_docs,netgo,osusergo
 comma   := ,
-SCRIPTS := try.sh $(wildcard examples/*) .ci/run $(wildcard tools/* test/*.sh test/kernel/*.sh)
+SCRIPTS := try.sh $(wildcard examples/*) .ci/run $(wildcard tools/* test/*.sh test/kernel/*.sh test/bpf/*.sh)
 
-.PHONY: build static check test test-tree test-kernel race lint vuln bpf fuzz bench install uninstall clean timing
+.PHONY: build static check test test-tree test-kernel test-bpf race lint vuln bpf fuzz bench install uninstall clean timing
 
 build:
 	$(GO) build -trimpath $(VCS) -tags $(TAGS) -ldflags '$(LDFLAGS)' -o sign-file .
@@ -50,6 +50,17 @@ test-kernel:
 	test/kernel/fetch.sh $(KERNELS)
 	SIGN_FILE_TEST_KERNEL=1 SIGN_FILE_TEST_KERNELS='$(KERNELS)' SIGN_FILE_TEST_MUTATIONS=$(MUTATIONS) \
 	  $(GO) test -count=1 -timeout 2h -tags $(TAGS) -v ./test/kernel ./test/gate
+
+# Signed BPF programs in booted kernels, 6.18 and 7.3; with BITS=1 every bit of a message,
+# and else a sample. BPF_TOOLS is where tools.sh puts what makes and compiles skeletons; it
+# fetches 170 MB.
+BITS      ?= 1
+BPF_TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sign-file/bpf-tools
+test-bpf:
+	test/kernel/fetch.sh 6.18 7.3
+	test/bpf/tools.sh '$(BPF_TOOLS)'
+	SIGN_FILE_TEST_KERNEL=1 SIGN_FILE_TEST_KERNELS='6.18 7.3' SIGN_FILE_TEST_BITS=$(BITS) SIGN_FILE_BPF_TOOLS='$(BPF_TOOLS)' \
+	  $(GO) test -count=1 -timeout 1h -tags $(TAGS) -v ./test/bpf
 
 race:
 	CGO_ENABLED=1 $(GO) test -race -tags $(TAGS) ./...

@@ -20,6 +20,7 @@ func TestDocumentedFlags(t *testing.T) {
 		"sign", "verify", "inspect", "strip", "extract", "digest", "attach", "keygen", "explain", "size",
 		"map sign", "map wrap", "map attach", "map verify", "map inspect", "map size", "map extract",
 		"map gate create", "map gate load", "map gate list", "map gate show", "map gate remove",
+		"bpf sign", "bpf verify", "bpf inspect", "bpf digest", "bpf attach", "bpf extract",
 	} {
 		_, options, found := strings.Cut(mustRun(t, nil, program(t), append(strings.Fields(command), "--help")...), "OPTIONS:")
 		flags := flag.FindAllStringSubmatch(options, -1)
@@ -34,13 +35,20 @@ func TestDocumentedFlags(t *testing.T) {
 	}
 }
 
-// TestManual: the manual page has every command.
+// TestManual: the manual page has every command, and every subcommand of the groups.
 func TestManual(t *testing.T) {
 	page := strings.ReplaceAll(string(readFile(t, "../sign-file.1")), "\\-", "-")
 	commands := regexp.MustCompile(`(?m)^   ([a-z]+)  +`)
-	for _, m := range commands.FindAllStringSubmatch(mustRun(t, nil, program(t), "--help"), -1) {
-		if !regexp.MustCompile(`(?m)^\.BR? .*\b` + m[1] + `\b`).MatchString(page) {
-			t.Errorf("sign-file.1 lacks %s", m[1])
+	for _, group := range []string{"", "map", "map gate", "bpf"} {
+		_, list, _ := strings.Cut(mustRun(t, nil, program(t), append(strings.Fields(group), "--help")...), "COMMANDS:")
+		found := commands.FindAllStringSubmatch(list, -1)
+		if len(found) == 0 {
+			t.Errorf("%s --help lists no commands", group)
+		}
+		for _, m := range found {
+			if !regexp.MustCompile(`(?m)^\.BR? .*` + group + `.*\b` + m[1] + `\b`).MatchString(page) {
+				t.Errorf("sign-file.1 lacks %s %s", group, m[1])
+			}
 		}
 	}
 }

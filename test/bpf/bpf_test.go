@@ -26,6 +26,7 @@ import (
 	"sign-file/keys"
 	"sign-file/signfile"
 	"sign-file/test/bpf/trial"
+	"sign-file/test/keystest"
 	"sign-file/test/testenv"
 	"sign-file/test/vm"
 )
@@ -213,7 +214,7 @@ func replaceArray(t testing.TB, source []byte, name string, value []byte) []byte
 // sign signs with a test key.
 func (b *bench) sign(l *bpf.Loader, name string) []byte {
 	b.Helper()
-	signer, done := b.signer("../../testdata/keys/" + name)
+	signer, done := b.signer("../../testdata/keys/"+name+".key", name)
 	defer done()
 	message, err := l.Sign(b.Context(), signer)
 	if err != nil {
@@ -222,13 +223,13 @@ func (b *bench) sign(l *bpf.Loader, name string) []byte {
 	return message
 }
 
-func (b *bench) signer(path string) (*signfile.Signer, func()) {
+func (b *bench) signer(reference, name string) (*signfile.Signer, func()) {
 	b.Helper()
-	key, err := keys.Open(b.Context(), path+".key", nil)
+	key, err := keys.Open(b.Context(), reference, nil)
 	if err != nil {
 		b.Fatal(err)
 	}
-	cert, err := certificate.FromFile(path + ".x509")
+	cert, err := certificate.FromFile("../../testdata/keys/" + name + ".x509")
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -295,6 +296,7 @@ func (b *bench) keyrings() {
 		}
 		b.expect(trial.Trial{Name: key + ", no keyring", Loader: at, System: nowhere, Bind: b.scheme == bpf.InstructionsAndMap}, expected{syscall.EINVAL, "BPF_PROG_LOAD"})
 	}
+	b.onToken()
 	// Nobody but the kernel knows of revoked keys of a keyring.
 	s := b.skeleton("allowlist", b.scheme)
 	at := b.add(s.Loader, contextSize)
@@ -302,6 +304,22 @@ func (b *bench) keyrings() {
 	for id := range int32(3) {
 		b.ask(trial.Trial{Name: fmt.Sprint("unknown to system keyring ", id), Loader: at, System: id})
 	}
+}
+
+// onToken asks about what a key on a token has signed.
+func (b *bench) onToken() {
+	keystest.NewToken(b.T, "../../testdata", "p384")
+	s := b.skeleton("allowlist", b.scheme)
+	signer, done := b.signer("pkcs11:token=vault;object=p384?pin-value="+keystest.PIN, "p384")
+	defer done()
+	message, err := s.Sign(b.Context(), signer)
+	if err != nil {
+		b.Fatal(err)
+	}
+	s.Signature = message
+	at := b.add(s.Loader, contextSize)
+	b.ask(trial.Trial{Name: "p384 on a token", Loader: at, Keyring: ring})
+	b.ask(trial.Trial{Name: "p384 on a token, another key", Loader: at, Keyring: other})
 }
 
 // bits changes one bit of everything.
@@ -405,20 +423,22 @@ func name(e syscall.Errno) string {
 	return unix.ErrnoName(e)
 }
 
-// tools is what test/bpf/tools.sh has fetched.
-func tools(t testing.TB) string {
-	t.Helper()
-	dir := os.Getenv("SIGN_FILE_BPF_TOOLS")
-	if dir == "" {
-		testenv.Missing(t, "bpftool 7.8 (test/bpf/tools.sh DIR, and then SIGN_FILE_BPF_TOOLS=DIR)")
+// tools is what test/bpf/tools.sh has fetched for a scheme, empty where it has nothing.
+// Debian has it only as long as it has those sources: even CI does without.
+func tools(scheme bpf.Scheme) string {
+	dir := filepath.Join(os.Getenv("SIGN_FILE_BPF_TOOLS"), scheme.String())
+	if _, err := os.Stat(filepath.Join(dir, "include")); err != nil {
+		return ""
 	}
 	return dir
 }
 
+const noTools = "no bpftool and headers for %v: test/bpf/tools.sh DIR fetches them, and then SIGN_FILE_BPF_TOOLS=DIR"
+
 // compiled has gcc compile the skeletons, and has the machine run them.
 func (b *bench) compiled() {
-	if os.Getenv("SIGN_FILE_BPF_TOOLS") == "" && os.Getenv("CI") != "true" {
-		b.Log("not compiled with gcc: test/bpf/tools.sh DIR fetches what that needs, and then SIGN_FILE_BPF_TOOLS=DIR")
+	if tools(b.scheme) == "" {
+		b.Logf(noTools, b.scheme)
 		return
 	}
 	dir := b.TempDir()
@@ -426,7 +446,7 @@ func (b *bench) compiled() {
 		for _, key := range []string{"rsa2048", "rsa4096", "p384"} {
 			s := b.skeleton(object, b.scheme)
 			program := object + "-" + key
-			b.compile(dir, program, object, b.scheme, s.WithSignature(b.sign(&s.Loader, key)))
+			b.compile(dir, program, object, s.WithSignature(b.sign(&s.Loader, key)))
 			b.expect(trial.Trial{Name: program + " compiled", Program: program, Keyring: ring}, expected{})
 			b.expect(trial.Trial{Name: program + " compiled, another key", Program: program, Keyring: other}, expected{errno: syscall.ENOKEY})
 			b.expect(trial.Trial{Name: program + " compiled, no keyring", Program: program, System: nowhere}, expected{errno: syscall.EINVAL})
@@ -434,13 +454,13 @@ func (b *bench) compiled() {
 		foreign := bpf.Instructions + bpf.InstructionsAndMap - b.scheme
 		s := b.skeleton(object, foreign)
 		program := object + "-foreign"
-		b.compile(dir, program, object, b.scheme, s.WithSignature(s.Signature))
+		b.compile(dir, program, object, s.WithSignature(s.Signature))
 		b.expect(trial.Trial{Name: program, Program: program, Keyring: ring}, expected{errno: syscall.EKEYREJECTED})
 	}
 }
 
 // compile makes a program that loads a skeleton and prints what its load function returns.
-func (b *bench) compile(dir, program, object string, headers bpf.Scheme, skeleton []byte) {
+func (b *bench) compile(dir, program, object string, skeleton []byte) {
 	b.Helper()
 	source := fmt.Sprintf(`#include <stdio.h>
 #include <errno.h>
@@ -464,7 +484,7 @@ int main(int argc, char **argv)
 		}
 	}
 	out := filepath.Join(dir, program)
-	cmd := exec.Command(testenv.Tool(b, "gcc"), "-static", "-O1", "-isystem", filepath.Join(tools(b), headers.String(), "include"), "-o", out, "main.c")
+	cmd := exec.Command(testenv.Tool(b, "gcc"), "-static", "-O1", "-isystem", filepath.Join(tools(b.scheme), "include"), "-o", out, "main.c")
 	cmd.Dir = dir
 	if output, err := cmd.CombinedOutput(); err != nil {
 		b.Fatalf("gcc: %v\n%s", err, output)
