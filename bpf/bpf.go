@@ -44,7 +44,8 @@ const (
 	InstructionSize = 8
 	// MaxInstructions is how many a program may have (BPF_COMPLEXITY_LIMIT_INSNS).
 	MaxInstructions = 1_000_000
-	// MaxPayload is how much a signature may cover, in bytes (DYNPTR_MAX_SIZE).
+	// MaxPayload is how much a signature may cover, in bytes (DYNPTR_MAX_SIZE), and how much
+	// data is read here.
 	MaxPayload = 1<<24 - 1
 	// MaxSignature is how long a PKCS#7 message may be, in bytes (KMALLOC_MAX_CACHE_SIZE
 	// with pages of 4 KiB).
@@ -85,8 +86,6 @@ func (l *Loader) Check() error {
 		return ErrNoInstructions
 	case n/InstructionSize > MaxInstructions:
 		return &SizeError{"instructions", n / InstructionSize, MaxInstructions}
-	case n+len(l.Data) > MaxPayload:
-		return &SizeError{"bytes of instructions and data", n + len(l.Data), MaxPayload}
 	}
 	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,6 +18,7 @@ import (
 	"sign-file/kernel"
 	"sign-file/keys"
 	"sign-file/signfile"
+	"sign-file/test/testenv"
 )
 
 // skeleton reads a header that bpftool has made.
@@ -204,7 +207,7 @@ func TestSpelling(t *testing.T) {
 		"lines":       strings.ReplaceAll(arrays, " = ", "\n\t=\n\t"),
 		"CRLF":        strings.ReplaceAll(strings.ReplaceAll(arrays, " = ", "\r\n=\r\n"), `"d"`, "\"\\\r\nd\\\r\n\""),
 		"attribute":   strings.ReplaceAll(arrays, "[] ", `[] __attribute__((__aligned__(8))) `),
-		"size":        strings.ReplaceAll(arrays, "[]", `[ 8 ]`),
+		"brackets":    strings.ReplaceAll(arrays, "[]", `[ /* a */ ]`),
 		"parts":       strings.ReplaceAll(arrays, `"d"`, "\"\" /* a */ \"d\" // b\n \"\""),
 		"octal":       strings.ReplaceAll(arrays, `\0\x01\234`, `\000\001\x9c""`),
 		"continued":   strings.ReplaceAll(arrays, `\0\x01`, "\\\n\\0\\\n\\x01\\\n"),
@@ -218,6 +221,9 @@ func TestSpelling(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
+		if c := compiled(t, source); name != "mentioned" && c != fmt.Sprintf("%x %x %x %x\n", s.Instructions, s.Data, s.Signature, s.ExclusiveHash) {
+			t.Errorf("%s: a compiler reads %s", name, c)
+		}
 		if string(s.Instructions) != code || string(s.Data) != "d" || string(s.Signature) != "s" || string(s.ExclusiveHash) != "h" {
 			t.Errorf("%s: %q %q %q %q", name, s.Instructions, s.Data, s.Signature, s.ExclusiveHash)
 		}
@@ -226,6 +232,29 @@ func TestSpelling(t *testing.T) {
 			t.Errorf("%s: after the change: %v", name, err)
 		}
 	}
+}
+
+// compiled is what a C compiler reads of the arrays, in hexadecimal.
+func compiled(t *testing.T, source string) string {
+	t.Helper()
+	dir := t.TempDir()
+	program := "#include <stdio.h>\n" + source + `
+#define show(array, end) for (size_t i = 0; i + 1 < sizeof(array); i++) printf("%02x", array[i] & 0xff); printf(end)
+int main(void) { show(opts_insn, " "); show(opts_data, " "); show(opts_sig, " "); show(opts_excl_hash, "\n"); }
+`
+	if err := os.WriteFile(filepath.Join(dir, "x.c"), []byte(program), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	compiler := exec.Command(testenv.Tool(t, "gcc"), "-w", "-o", "x", "x.c")
+	compiler.Dir = dir
+	if out, err := compiler.CombinedOutput(); err != nil {
+		return fmt.Sprintf("%v %s", err, out)
+	}
+	out, err := exec.Command(filepath.Join(dir, "x")).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
 }
 
 // TestHostile: what is no skeleton ends in an error that says what it is.
@@ -242,6 +271,7 @@ func TestHostile(t *testing.T) {
 		arrays + `char opts_sig[] = "t";`:                               "opts_sig is defined twice",
 		replace(`"s"`, `s`):                                             "opts_sig is no string",
 		replace(`"s"`, `{ 1, 2 }`):                                      "opts_sig is no string",
+		replace(`opts_sig[]`, `opts_sig[8]`):                            "opts_sig has a size of its own",
 		replace(`"s"`, `"s" + 1`):                                       "opts_sig is no string",
 		replace(`"s"`, `"s`):                                            "",
 		replace(`"s";`, `"s`):                                           "",
@@ -261,7 +291,7 @@ func TestHostile(t *testing.T) {
 		`opts_sig[] = ` + strings.Repeat(`"\x41"`, 100_000) + `; /*`:    "not a light skeleton",
 		strings.Repeat("'", 100_000) + "opts_sig[] = \"a\"; '\\":        "not a light skeleton",
 		string(make([]byte, bpf.MaxSkeleton+1)):                         "kernels take at most",
-		"opts_sig[" + strings.Repeat("9", 100_000) + "] = \"\"; char x": "not a light skeleton",
+		"opts_sig[" + strings.Repeat("9", 100_000) + "] = \"\"; char x": "has a size of its own",
 	} {
 		_, err := bpf.ParseSkeleton([]byte(source))
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -38,6 +38,9 @@ func (l *Loader) CheckScheme(s Scheme) error {
 	if err := l.Check(); err != nil {
 		return err
 	}
+	if n := len(l.Instructions) + len(l.Data); s == InstructionsAndMap && n > MaxPayload {
+		return &SizeError{"bytes of instructions and data", n, MaxPayload}
+	}
 	if made := l.Scheme(); made != s && (len(l.Data) > 0 || made == Instructions) {
 		return &SchemeError{made, s}
 	}

@@ -231,9 +231,11 @@ func (s *scanner) character() error {
 func (s *scanner) definition(name string) (value literal, defined bool, err error) {
 	after := s.at
 	isArray := s.sign('[')
+	size := s.at
 	for s.at < len(s.source) && isWord(s.source[s.at]) {
-		s.at++ // a size
+		s.at++
 	}
+	sized := s.at > size // which cuts the string, or fills it up
 	if !isArray || !s.sign(']') {
 		s.at = after
 		return literal{}, false, nil
@@ -246,6 +248,9 @@ func (s *scanner) definition(name string) (value literal, defined bool, err erro
 		if err := s.token(); err != nil {
 			return literal{}, false, err
 		}
+	}
+	if sized {
+		return literal{}, false, s.errorf(after, "%s has a size of its own", name)
 	}
 	value.start = s.next()
 	for s.at < len(s.source) && s.source[s.at] == '"' {

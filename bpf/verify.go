@@ -133,6 +133,8 @@ func judgePayload(judge *kernel.Judge, l *Loader, scheme Scheme) (*kernel.Verdic
 	switch v.Cause {
 	case "malformed", "mismatch":
 		v.Advice = "get the file anew, or sign it again: sign-file bpf sign <hash algo> <key> <x509> <skeleton>"
+	case "unavailable-key":
+		v.Advice = "put the signer's certificate into the keyring that keyring_id names, or have keyring_id name one that has it (0 builtin, 1 secondary, 2 platform, or a serial number)"
 	}
 	other := Instructions + InstructionsAndMap - scheme
 	if len(l.Data) == 0 {

@@ -358,6 +358,10 @@ func (b *bench) shapes() {
 		b.ask(trial.Trial{Name: "made for Linux 7.2", Loader: b.add(s.Loader, contextSize), Keyring: ring})
 	}
 
+	if b.scheme == bpf.InstructionsAndMap {
+		b.unbound()
+	}
+
 	bare := bpf.Loader{Instructions: nothing()}
 	bare.Signature = b.sign(&bare, "rsa2048")
 	b.ask(trial.Trial{Name: "no map", Loader: b.add(bare, 8), Keyring: ring})
@@ -365,6 +369,24 @@ func (b *bench) shapes() {
 	b.ask(trial.Trial{Name: "no map, changed", Loader: b.add(bare, 8), Keyring: ring, Part: trial.Instructions, Bit: 32})
 	bare.Signature = b.skeleton("allowlist", b.scheme).Signature
 	b.ask(trial.Trial{Name: "no map, another program's signature", Loader: b.add(bare, 8), Keyring: ring})
+}
+
+// unbound asks Linux 7.3 about maps that are not as it wants them: not bound, which is how
+// the headers of libbpf before load a skeleton, not exclusive, and too large.
+func (b *bench) unbound() {
+	old, new := readSkeleton(b, "allowlist", bpf.Instructions), readSkeleton(b, "allowlist", bpf.InstructionsAndMap)
+	b.expect(trial.Trial{Name: "for 6.18, not bound", Loader: b.add(old.Loader, contextSize), Keyring: ring}, expected{syscall.EACCES, "BPF_PROG_LOAD"})
+	b.expect(trial.Trial{Name: "for 7.3, not bound", Loader: b.add(new.Loader, contextSize), Keyring: ring}, expected{syscall.EKEYREJECTED, "BPF_PROG_LOAD"})
+	open := new.Loader
+	open.ExclusiveHash = nil
+	b.expect(trial.Trial{Name: "not exclusive", Loader: b.add(open, contextSize), Keyring: ring, Bind: true}, expected{syscall.EPERM, "BPF_PROG_LOAD"})
+
+	large := new.Loader
+	large.Data = make([]byte, bpf.MaxPayload-len(large.Instructions))
+	large.Signature = b.sign(&large, "rsa2048")
+	b.ask(trial.Trial{Name: "as large as may be", Loader: b.add(large, 0), Keyring: ring})
+	large.Data = append(large.Data, 0)
+	b.ask(trial.Trial{Name: "too large", Loader: b.add(large, 0), Keyring: ring})
 }
 
 // nothing is a program that returns 0: r0 = 0; exit.
