@@ -36,6 +36,8 @@ const (
 	other   = "rsa3072"
 	empty   = "nobody"
 	revoked = "revoked"
+	// onToken is p384, on a token.
+	onToken = "token"
 	// nowhere is the serial number of no keyring.
 	nowhere = 0x3737_3737
 )
@@ -211,10 +213,14 @@ func replaceArray(t testing.TB, source []byte, name string, value []byte) []byte
 	return array.ReplaceAllLiteral(source, []byte(text.String()))
 }
 
-// sign signs with a test key.
+// sign signs with a test key, or with the one on the token.
 func (b *bench) sign(l *bpf.Loader, name string) []byte {
 	b.Helper()
-	signer, done := b.signer("../../testdata/keys/"+name+".key", name)
+	reference := "../../testdata/keys/" + name + ".key"
+	if name == onToken {
+		name, reference = "p384", "pkcs11:token=vault;object=p384?pin-value="+keystest.PIN
+	}
+	signer, done := b.signer(reference, name)
 	defer done()
 	message, err := l.Sign(b.Context(), signer)
 	if err != nil {
@@ -310,13 +316,7 @@ func (b *bench) keyrings() {
 func (b *bench) onToken() {
 	keystest.NewToken(b.T, "../../testdata", "p384")
 	s := b.skeleton("allowlist", b.scheme)
-	signer, done := b.signer("pkcs11:token=vault;object=p384?pin-value="+keystest.PIN, "p384")
-	defer done()
-	message, err := s.Sign(b.Context(), signer)
-	if err != nil {
-		b.Fatal(err)
-	}
-	s.Signature = message
+	s.Signature = b.sign(&s.Loader, onToken)
 	at := b.add(s.Loader, contextSize)
 	b.ask(trial.Trial{Name: "p384 on a token", Loader: at, Keyring: ring})
 	b.ask(trial.Trial{Name: "p384 on a token, another key", Loader: at, Keyring: other})
@@ -465,7 +465,7 @@ func (b *bench) compiled() {
 	}
 	dir := b.TempDir()
 	for _, object := range []string{"allowlist", "gate"} {
-		for _, key := range []string{"rsa2048", "rsa4096", "p384"} {
+		for _, key := range []string{"rsa2048", "rsa4096", "p384", onToken} {
 			s := b.skeleton(object, b.scheme)
 			program := object + "-" + key
 			b.compile(dir, program, object, s.WithSignature(b.sign(&s.Loader, key)))
