@@ -35,13 +35,8 @@ func (p *program) bpfCommand() *cli.Command {
 			{
 				Name: "attach", Usage: "sign a skeleton with a signature value that was made elsewhere",
 				ArgsUsage: "<skeleton> [<out>] | --insns FILE [--data FILE] [<message>]",
-				Flags: slices.Concat(loaderFlags(), []cli.Flag{
-					&cli.StringFlag{Name: "signature", Usage: "`FILE` with the bare signature value: RSA, ML-DSA, or ECDSA in DER or as r and s"},
-					&cli.StringFlag{Name: "cert", Usage: "`FILE` with the signer's certificate"},
-					&cli.StringFlag{Name: "hash", Value: "sha256", Usage: "hash `ALGORITHM` that was signed with"},
-					schemeFlag(),
-				}),
-				Action: p.bpfAttach,
+				Flags:     slices.Concat(loaderFlags(), madeElsewhereFlags("sha256"), []cli.Flag{schemeFlag()}),
+				Action:    p.bpfAttach,
 			},
 			{
 				Name: "digest", Usage: "write what a remote signer must sign",
@@ -476,14 +471,8 @@ func (p *program) bpfExtract(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	var chosen []string
-	for _, part := range []string{"payload", "signature", "insns", "data"} {
-		if c.Bool(part) {
-			chosen = append(chosen, part)
-		}
-	}
-	if len(chosen) > 1 {
-		return usagef("--%s and --%s exclude each other", chosen[0], chosen[1])
+	if err := atMostOne(c, "payload", "signature", "insns", "data"); err != nil {
+		return err
 	}
 	l, err := p.readSkeleton(args[0])
 	if err != nil {

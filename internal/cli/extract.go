@@ -45,6 +45,21 @@ func (p *program) extract(c *cli.Context) error {
 	return about(args[0], p.copyOut(output(args, 1), args[0], part))
 }
 
+// atMostOne refuses two of the flags that choose a part.
+func atMostOne(c *cli.Context, parts ...string) error {
+	first := ""
+	for _, part := range parts {
+		switch {
+		case !c.Bool(part):
+		case first != "":
+			return usagef("--%s and --%s exclude each other", first, part)
+		default:
+			first = part
+		}
+	}
+	return nil
+}
+
 // output is an optional operand that names where the answer goes.
 func output(args []string, i int) string {
 	if len(args) > i {

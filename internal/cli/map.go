@@ -320,14 +320,8 @@ func (p *program) mapExtract(c *cli.Context) error {
 	if _, err := operands(c, 1, 2); err != nil {
 		return err
 	}
-	var chosen []string
-	for _, part := range []string{"data", "signature", "tail", "signed"} {
-		if c.Bool(part) {
-			chosen = append(chosen, part)
-		}
-	}
-	if len(chosen) > 1 {
-		return usagef("--%s and --%s exclude each other", chosen[0], chosen[1])
+	if err := atMostOne(c, "data", "signature", "tail", "signed"); err != nil {
+		return err
 	}
 	raw, err := p.readValue(c.Args().First())
 	if err != nil {

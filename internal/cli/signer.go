@@ -150,11 +150,16 @@ func (p *program) signerLater(c *cli.Context, value []byte, hash string, form me
 
 // attachFlags name the parts of a signature that was made elsewhere.
 func attachFlags() []cli.Flag {
-	return append([]cli.Flag{
+	return append(madeElsewhereFlags(""), messageFlags()...)
+}
+
+// madeElsewhereFlags are those of attachFlags that say what was made, and by whom.
+func madeElsewhereFlags(hash string) []cli.Flag {
+	return []cli.Flag{
 		&cli.StringFlag{Name: "signature", Usage: "`FILE` with the bare signature value: RSA, ML-DSA, or ECDSA in DER or as r and s"},
 		&cli.StringFlag{Name: "cert", Usage: "`FILE` with the signer's certificate"},
-		&cli.StringFlag{Name: "hash", Usage: "hash `ALGORITHM` that was signed with"},
-	}, messageFlags()...)
+		&cli.StringFlag{Name: "hash", Value: hash, Usage: "hash `ALGORITHM` that was signed with"},
+	}
 }
 
 // maxSignature bounds a signature value, in bytes: more than RSA-16384 or ML-DSA-87.

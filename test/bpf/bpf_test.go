@@ -156,11 +156,7 @@ func skeletonSource(t testing.TB, object string, scheme bpf.Scheme) []byte {
 	if object == "allowlist" {
 		name = fmt.Sprintf("%s-%v-rsa2048.lskel.h", object, scheme)
 	}
-	source, err := os.ReadFile("../../testdata/bpf/" + name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return source
+	return read(t, "../../testdata/bpf/"+name)
 }
 
 // withoutExclusiveCheck replaces the five instructions that read excl by ones that do
@@ -511,9 +507,5 @@ int main(int argc, char **argv)
 	if output, err := cmd.CombinedOutput(); err != nil {
 		b.Fatalf("gcc: %v\n%s", err, output)
 	}
-	data, err := os.ReadFile(out)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.files = append(b.files, vm.File{Name: program, Data: data})
+	b.files = append(b.files, vm.File{Name: program, Data: read(b, out)})
 }

@@ -129,23 +129,60 @@ func (g *guide) follow() {
 	if err != nil {
 		g.Fatal(err)
 	}
-	program, err := os.ReadFile(filepath.Join(dir, "load"))
+	program := read(g, filepath.Join(dir, "load"))
+	const pin = "/sys/fs/bpf/filter"
+	platform, own, found := strings.Cut(commands(g.T, "On the machine", "`ip link"), "\n")
+	if !found || !strings.HasPrefix(platform, "./load 2") || !strings.Contains(own, "keyctl") {
+		g.Fatalf("the page has other commands: %q, %q", platform, own)
+	}
+	shell := func(script string) []string { return []string{"sh", "-e", "-c", script} }
+	trials := []trial.Trial{
+		{Name: "the platform keyring", Program: "busybox", Arguments: shell(platform)},
+		{Name: "a keyring of one's own", Program: "busybox", Arguments: shell(own)},
+		{Name: "another address, which is not signed", Program: "load", Arguments: []string{"2", pin, "0xc0000209"}},
+		{Name: notTrusted, Program: "load", Arguments: []string{"0", pin}},
+	}
+	for i := range trials {
+		trials[i].Pin, trials[i].Packets = pin, [][]byte{packet(1), packet(2), packet(9)}
+	}
+	files := append(g.shell(), vm.File{Name: "load", Data: program}, vm.File{Name: "cert.x509", Data: read(g, filepath.Join(dir, "cert.x509"))})
+	g.check(trial.Job{Trials: trials}, files, cert.Raw)
+}
+
+// notTrusted is the trial whose keyring does not have the certificate.
+const notTrusted = "the builtin keyring"
+
+// shell is what the machine needs to run the page's commands.
+func (g *guide) shell() []vm.File {
+	files := []vm.File{
+		{Name: "busybox", Data: read(g, testenv.Tool(g, "busybox"))},
+		{Name: "keyctl", Data: []byte("#!/busybox sh\nexec /loader --library-path / /keyctl.bin \"$@\"\n")},
+	}
+	keyctl := testenv.Tool(g, "keyctl")
+	files = append(files, vm.File{Name: "keyctl.bin", Data: read(g, keyctl)})
+	output, err := exec.Command(testenv.Tool(g, "ldd"), keyctl).Output()
 	if err != nil {
 		g.Fatal(err)
 	}
-	job := trial.Job{
-		Keyrings: []trial.Keyring{{Name: "policy", Certificates: [][]byte{cert.Raw}}},
-		Trials: []trial.Trial{
-			{Name: "./load 2", System: 2}, {Name: "./load with a keyring of one's own", Keyring: "policy"},
-			{Name: "another address, which is not signed", System: 2, More: []string{"0xc0000209"}},
-			{Name: "./load 0", System: 0},
-		},
+	for _, word := range strings.Fields(string(output)) {
+		name := filepath.Base(word)
+		if strings.HasPrefix(name, "ld-linux") {
+			name = "loader"
+		}
+		if strings.HasPrefix(word, "/") {
+			files = append(files, vm.File{Name: name, Data: read(g, word)})
+		}
 	}
-	for i := range job.Trials {
-		t := &job.Trials[i]
-		t.Program, t.Pin, t.Packets = "load", "/sys/fs/bpf/filter", [][]byte{packet(1), packet(2), packet(9)}
+	return files
+}
+
+func read(t testing.TB, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
 	}
-	g.check(job, program, cert.Raw)
+	return b
 }
 
 // asOf618 has the loader made as bpftool of Linux 6.18 did, which Debian does not have any
@@ -159,24 +196,20 @@ func (g *guide) asOf618(building string) string {
 	if out, err := g.run(filepath.Dir(edited), before+"cp policy.lskel.h "+edited); err != nil {
 		g.Fatalf("%v\n%s", err, out)
 	}
-	source, err := os.ReadFile(edited)
-	if err != nil {
-		g.Fatal(err)
-	}
-	if err := os.WriteFile(edited, editSkeleton(g, source), 0o600); err != nil {
+	if err := os.WriteFile(edited, editSkeleton(g, read(g, edited)), 0o600); err != nil {
 		g.Fatal(err)
 	}
 	return before + "cp " + edited + " policy.lskel.h\nsign-file bpf sign" + after
 }
 
-func (g *guide) check(job trial.Job, program, db []byte) {
+func (g *guide) check(job trial.Job, files []vm.File, db []byte) {
 	var packed bytes.Buffer
 	if err := gob.NewEncoder(&packed).Encode(job); err != nil {
 		g.Fatal(err)
 	}
 	reports := vm.Boot(g, g.kernel, vm.Options{
 		Init: "sign-file/test/bpf/init", DB: [][]byte{db},
-		Files: []vm.File{{Name: "load", Data: program}, {Name: trial.File, Data: packed.Bytes()}},
+		Files: append(files, vm.File{Name: trial.File, Data: packed.Bytes()}),
 	})
 	if len(reports) != len(job.Trials) {
 		g.Fatalf("%d answers", len(reports))
@@ -186,7 +219,7 @@ func (g *guide) check(job trial.Job, program, db []byte) {
 		if err := json.Unmarshal(reports[i], &r); err != nil {
 			g.Fatal(err)
 		}
-		if t.Name == "./load 0" {
+		if t.Name == notTrusted {
 			if !strings.Contains(r.Output, "Required key not available") {
 				g.Errorf("%s: %q", t.Name, r.Output)
 			}

@@ -15,14 +15,17 @@ import (
 // packages has the Debian package of each judge. .ci/packages lists them all.
 var packages = map[string]string{
 	"bpftool":            "bpftool",
+	"busybox":            "busybox-static",
 	"bzip2":              "bzip2",
 	"chattr":             "e2fsprogs",
 	"debugfs":            "e2fsprogs",
 	"depmod":             "kmod",
+	"clang":              "clang",
 	"dkms":               "dkms",
 	"gcc":                "gcc",
 	"getfacl":            "acl",
 	"getfattr":           "attr",
+	"keyctl":             "keyutils",
 	"kmod":               "kmod",
 	"ldd":                "libc-bin",
 	"libsofthsm2.so":     "softhsm2",

@@ -4,7 +4,9 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -15,8 +17,13 @@ import (
 // runAndFilter runs a program that pins a filter, and has that filter look at packets.
 func runAndFilter(t trial.Trial, keyring int32) (trial.Result, error) {
 	defer os.Remove(t.Pin)
-	arguments := append([]string{strconv.Itoa(int(keyring)), t.Pin}, t.More...)
-	out, err := exec.Command("/"+t.Program, arguments...).CombinedOutput()
+	arguments := slices.Clone(t.Arguments)
+	for i := range arguments {
+		arguments[i] = strings.ReplaceAll(arguments[i], "{keyring}", strconv.Itoa(int(keyring)))
+	}
+	cmd := exec.Command("/"+t.Program, arguments...)
+	cmd.Dir, cmd.Env = "/", []string{"PATH=/"}
+	out, err := cmd.CombinedOutput()
 	result := trial.Result{Output: string(out)}
 	if err != nil {
 		return result, nil // what it said is looked at

@@ -34,13 +34,14 @@ type Trial struct {
 	// Program is an executable of the root directory that loads a skeleton by itself, with
 	// the keyring's id as its only argument. Otherwise a Loader is loaded.
 	Program string
-	// Pin has the Program pin what it loads there, which is then run on Packets.
-	Pin     string
-	More    []string // arguments behind the pin
-	Packets [][]byte
-	Loader  int
-	Part    Part // one bit of which is changed, if it is not empty
-	Bit     int
+	// Pin is where the Program pins what it loads, which is then run on Packets. Arguments
+	// are the Program's then; of {keyring} they have the keyring's id.
+	Pin       string
+	Arguments []string
+	Packets   [][]byte
+	Loader    int
+	Part      Part // one bit of which is changed, if it is not empty
+	Bit       int
 	// Keyring is one of the Job's, or else System the id.
 	Keyring string
 	System  int32
