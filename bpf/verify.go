@@ -35,34 +35,18 @@ func Verify(judge *kernel.Judge, l *Loader) (*kernel.Verdict, error) {
 	}
 	k := judge.Kernel()
 	scheme := SchemeOf(k)
-	refuse := func(errno syscall.Errno, function, advice, format string, args ...any) (*kernel.Verdict, error) {
-		return &kernel.Verdict{
-			Kernel: k.Release(), Errno: errno, Func: function, Reason: fmt.Sprintf(format, args...), Advice: advice,
-		}, nil
+	if v := l.refusedBefore(k, scheme); v != nil {
+		return v, nil
 	}
-	const cut = "get the file anew"
-	switch hash := l.Hash(); {
-	case scheme == 0:
-		return refuse(syscall.E2BIG, "bpf_check_uarg_tail_zero", "load it on Linux 6.18 or later", "kernel %s knows no signatures of BPF programs", k.Release())
-	case len(l.ExclusiveHash) != sha256.Size && l.ExclusiveHash != nil:
-		return refuse(syscall.EINVAL, "map_create", cut, "excl_prog_hash has %d bytes, and not %d", len(l.ExclusiveHash), sha256.Size)
-	case len(l.Instructions)/InstructionSize == 0 || len(l.Instructions)/InstructionSize > MaxInstructions:
-		return refuse(syscall.E2BIG, "bpf_prog_load", cut, "a program of %d instructions", len(l.Instructions)/InstructionSize)
-	case scheme == InstructionsAndMap && l.endsInside():
-		return refuse(syscall.EINVAL, "bpf_check", cut, "the last instruction is half of one")
-	case scheme == InstructionsAndMap && l.ExclusiveHash != nil && !bytes.Equal(hash[:], l.ExclusiveHash):
-		return refuse(syscall.EACCES, "check_map_prog_compatibility", cut, "excl_prog_hash is that of another program")
-	case len(l.Signature) == 0 && scheme == InstructionsAndMap, len(l.Signature) > MaxSignature:
-		return refuse(syscall.EINVAL, "bpf_prog_verify_signature", "sign it again: sign-file bpf sign", "a signature of %d bytes: BPF_PROG_LOAD takes 1 to %d", len(l.Signature), MaxSignature)
-	case scheme == InstructionsAndMap && len(l.Instructions)+len(l.Data) > MaxPayload:
-		return refuse(syscall.E2BIG, "bpf_prog_verify_signature", "make the object smaller", "%d bytes of instructions and data, and %d may be signed", len(l.Instructions)+len(l.Data), MaxPayload)
+	if len(l.Signature) == 0 {
+		return nil, errors.New("not decided: no signature, and without one a kernel takes it as it takes any program")
 	}
 	v, err := judgePayload(judge, l, scheme)
 	if err != nil || !v.Accepted {
 		return v, err
 	}
-	if hash := l.Hash(); l.ExclusiveHash != nil && !bytes.Equal(hash[:], l.ExclusiveHash) {
-		return refuse(syscall.EACCES, "check_map_prog_compatibility", cut, "excl_prog_hash is that of another program")
+	if !l.mayUseMap() {
+		return refusal(k, syscall.EACCES, whereHash, getAnew, reasonHash), nil
 	}
 	if l.Scheme() == Instructions {
 		if refused, err := l.judgeLoader(k, scheme); refused != nil || err != nil {
@@ -74,45 +58,80 @@ func Verify(judge *kernel.Judge, l *Loader) (*kernel.Verdict, error) {
 	return v, nil
 }
 
+const (
+	getAnew    = "get the file anew"
+	whereHash  = "check_map_prog_compatibility"
+	whereField = "check_ptr_to_map_access"
+	whereRun   = "BPF_PROG_RUN" // the loader itself, and no function of the kernel
+	reasonHash = "excl_prog_hash is that of another program"
+)
+
+func refusal(k *kernel.Kernel, errno syscall.Errno, function, advice, format string, args ...any) *kernel.Verdict {
+	return &kernel.Verdict{Kernel: k.Release(), Errno: errno, Func: function, Reason: fmt.Sprintf(format, args...), Advice: advice}
+}
+
+// mayUseMap: excl_prog_hash of the map is that of the program.
+func (l *Loader) mayUseMap() bool {
+	hash := l.Hash()
+	return l.ExclusiveHash == nil || bytes.Equal(hash[:], l.ExclusiveHash)
+}
+
+// refusedBefore is what a kernel refuses before it looks at the signature; nil for nothing.
+// From Linux 7.3 on the map is bound first.
+func (l *Loader) refusedBefore(k *kernel.Kernel, scheme Scheme) *kernel.Verdict {
+	const where = "bpf_prog_verify_signature"
+	count, size, bound := len(l.Instructions)/InstructionSize, len(l.Instructions)+len(l.Data), scheme == InstructionsAndMap
+	switch {
+	case scheme == 0:
+		return refusal(k, syscall.E2BIG, "bpf_check_uarg_tail_zero", "load it on Linux 6.18 or later", "kernel %s knows no signatures of BPF programs", k.Release())
+	case len(l.ExclusiveHash) != sha256.Size && l.ExclusiveHash != nil:
+		return refusal(k, syscall.EINVAL, "map_create", getAnew, "excl_prog_hash has %d bytes, and not %d", len(l.ExclusiveHash), sha256.Size)
+	case count == 0 || count > MaxInstructions:
+		return refusal(k, syscall.E2BIG, "bpf_prog_load", getAnew, "a program of %d instructions", count)
+	case bound && l.endsInside():
+		return refusal(k, syscall.EINVAL, "bpf_check", getAnew, "the last instruction is half of one")
+	case bound && !l.mayUseMap():
+		return refusal(k, syscall.EACCES, whereHash, getAnew, reasonHash)
+	case bound && len(l.Signature) == 0, len(l.Signature) > MaxSignature:
+		return refusal(k, syscall.EINVAL, where, "sign it again: sign-file bpf sign", "a signature of %d bytes: BPF_PROG_LOAD takes 1 to %d", len(l.Signature), MaxSignature)
+	case bound && size > MaxPayload:
+		return refusal(k, syscall.E2BIG, where, "make the object smaller", "%d bytes of instructions and data, and %d may be signed", size, MaxPayload)
+	}
+	return nil
+}
+
 // judgeLoader says what comes of a loader that compares the digest of its map, when its
 // signature is accepted. Both results are nil where it runs.
 func (l *Loader) judgeLoader(k *kernel.Kernel, scheme Scheme) (*kernel.Verdict, error) {
-	if scheme == Instructions && l.readsExclusive() {
+	if l.readsExclusive() {
 		if v, err := judgeExclusive(k); v != nil || err != nil {
 			return v, err
 		}
 	}
-	v := &kernel.Verdict{Kernel: k.Release(), Errno: syscall.EINVAL, Func: "BPF_PROG_RUN"}
 	switch {
 	case scheme == InstructionsAndMap:
-		v.Reason = "the signature is accepted, and then the loader ends by itself: " + (&SchemeError{Instructions, scheme}).Error()
-		v.Advice = otherScheme(scheme)
+		return refusal(k, syscall.EINVAL, whereRun, otherScheme(scheme), "the signature is accepted, and then the loader ends by itself: %v", &SchemeError{Instructions, scheme}), nil
 	case !l.DataMatches():
-		v.Reason = "the loader is accepted, and then refuses its data by itself: their digest is another than it has"
-		v.Advice = "get the file anew"
-	default:
-		return nil, nil
+		return refusal(k, syscall.EINVAL, whereRun, getAnew, "the loader is accepted, and then refuses its data by itself: their digest is another than it has"), nil
 	}
-	return v, nil
+	return nil, nil
 }
 
-// judgeExclusive: struct bpf_map got the field excl in Linux 7.2, and in some release of
-// 6.18 after 6.18.15, which lacks it; 6.18.44 has it. Where it is not, the verifier finds
-// that the loader reads something else of the map (check_ptr_to_map_access). Both results
-// are nil where the field is.
+// judgeExclusive: struct bpf_map has the field excl in Linux 7.2, not in 7.3, and in some
+// releases of 6.18: 6.18.15 lacks it, 6.18.44 has it. Where it is not, the verifier finds
+// that the loader reads something else of the map. Both results are nil where the field is.
 func judgeExclusive(k *kernel.Kernel) (*kernel.Verdict, error) {
 	const without, with = 15, 44
 	patch, known := k.Patch()
 	is618 := known && !k.Since(6, 19)
+	const refused = "the signature is accepted, and then the verifier refuses the loader: it was made for Linux 7.2, and reads the field excl of struct bpf_map that this kernel lacks"
 	switch {
+	case k.Since(7, 3):
+		return refusal(k, syscall.EACCES, whereField, otherScheme(InstructionsAndMap), refused), nil
+	case is618 && patch <= without:
+		return refusal(k, syscall.EACCES, whereField, "make the skeleton anew with bpftool of this kernel's own sources, or use a newer kernel", refused), nil
 	case k.Since(7, 2) || is618 && patch >= with:
 		return nil, nil
-	case is618 && patch <= without:
-		return &kernel.Verdict{
-			Kernel: k.Release(), Errno: syscall.EACCES, Func: "check_ptr_to_map_access",
-			Reason: "the signature is accepted, and then the verifier refuses the loader: it was made for Linux 7.2, and reads the field excl of struct bpf_map that this kernel lacks",
-			Advice: "make the skeleton anew with bpftool of this kernel's own sources, or use a newer kernel",
-		}, nil
 	}
 	return nil, fmt.Errorf("not decided: the loader was made for Linux 7.2 and reads the field excl of struct bpf_map, which 6.18.15 lacks and 6.18.44 has; whether kernel %s has it is not known (name its whole release)", k.Release())
 }

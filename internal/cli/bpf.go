@@ -278,7 +278,9 @@ func (p *program) signLoader(c *cli.Context, l *loaderFile, signer *signfile.Sig
 			return writeRaw(w, l.skeleton.WithSignature(message))
 		})
 	}
-	return l.replace(out, l.skeleton.WithSignature(message))
+	err = l.replace(out, l.skeleton.WithSignature(message))
+	p.warnOfLost(l.name, l.original.Lost())
+	return err
 }
 
 // replace puts the new header in the place of the old one, or where it is to go.

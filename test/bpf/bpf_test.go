@@ -212,11 +212,7 @@ func replaceArray(t testing.TB, source []byte, name string, value []byte) []byte
 // sign signs with a test key, or with the one on the token.
 func (b *bench) sign(l *bpf.Loader, name string) []byte {
 	b.Helper()
-	reference := "../../testdata/keys/" + name + ".key"
-	if name == onToken {
-		name, reference = "p384", "pkcs11:token=vault;object=p384?pin-value="+keystest.PIN
-	}
-	signer, done := b.signer(reference, name)
+	signer, done := b.signer(name)
 	defer done()
 	message, err := l.Sign(b.Context(), signer)
 	if err != nil {
@@ -225,8 +221,24 @@ func (b *bench) sign(l *bpf.Loader, name string) []byte {
 	return message
 }
 
-func (b *bench) signer(reference, name string) (*signfile.Signer, func()) {
+// signPayload signs for a scheme, whatever the loader was made for.
+func (b *bench) signPayload(l *bpf.Loader, scheme bpf.Scheme, name string) []byte {
 	b.Helper()
+	signer, done := b.signer(name)
+	defer done()
+	message, err := signer.Detach(b.Context(), bytes.NewReader(l.Payload(scheme)))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return message
+}
+
+func (b *bench) signer(name string) (*signfile.Signer, func()) {
+	b.Helper()
+	reference := "../../testdata/keys/" + name + ".key"
+	if name == onToken {
+		name, reference = "p384", "pkcs11:token=vault;object=p384?pin-value="+keystest.PIN
+	}
 	key, err := keys.Open(b.Context(), reference, nil)
 	if err != nil {
 		b.Fatal(err)
@@ -373,6 +385,10 @@ func (b *bench) unbound() {
 	old, new := readSkeleton(b, "allowlist", bpf.Instructions), readSkeleton(b, "allowlist", bpf.InstructionsAndMap)
 	b.expect(trial.Trial{Name: "for 6.18, not bound", Loader: b.add(old.Loader, contextSize), Keyring: ring}, expected{syscall.EACCES, "BPF_PROG_LOAD"})
 	b.expect(trial.Trial{Name: "for 7.3, not bound", Loader: b.add(new.Loader, contextSize), Keyring: ring}, expected{syscall.EKEYREJECTED, "BPF_PROG_LOAD"})
+	for name, l := range map[string]*bpf.Loader{"for 6.18": &withoutExclusiveCheck(b, "allowlist").Loader, "for 7.2": &old.Loader} {
+		l.Signature = b.signPayload(l, bpf.InstructionsAndMap, "rsa2048")
+		b.ask(trial.Trial{Name: name + ", with a signature for 7.3", Loader: b.add(*l, contextSize), Keyring: ring})
+	}
 	open := new.Loader
 	open.ExclusiveHash = nil
 	b.expect(trial.Trial{Name: "not exclusive", Loader: b.add(open, contextSize), Keyring: ring, Bind: true}, expected{syscall.EPERM, "BPF_PROG_LOAD"})

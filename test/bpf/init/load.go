@@ -106,7 +106,7 @@ func load(l trial.Loader, keyring int32, bind bool) (trial.Result, error) {
 			return trial.Result{Errno: errno, Where: "BPF_MAP_CREATE"}, nil
 		}
 		defer unix.Close(fd)
-		if err := fill(fd, l.Data); err != nil {
+		if err := fill(fd, l.Data, !bind); err != nil {
 			return trial.Result{}, err
 		}
 		fds[0] = int32(fd)
@@ -123,7 +123,11 @@ func load(l trial.Loader, keyring int32, bind bool) (trial.Result, error) {
 			attr.fdArrayCount = 1
 		}
 	}
-	fd, errno := bpf(unix.BPF_PROG_LOAD, unsafe.Pointer(&attr), unsafe.Offsetof(attr.keyring)+4)
+	var fd int
+	errno := unix.EAGAIN
+	for errno == unix.EAGAIN { // a signal, of Go's own: the verifier wants to be asked again
+		fd, errno = bpf(unix.BPF_PROG_LOAD, unsafe.Pointer(&attr), unsafe.Offsetof(attr.keyring)+4)
+	}
 	runtime.KeepAlive(&attr)
 	if errno != 0 {
 		return trial.Result{Errno: errno, Where: "BPF_PROG_LOAD"}, nil
@@ -144,8 +148,8 @@ func makeMap(l trial.Loader) (int, syscall.Errno) {
 }
 
 // fill puts the data into the map, freezes it, and has the kernel compute its digest,
-// which the loaders for Linux 6.18 to 7.2 wait for.
-func fill(fd int, data []byte) error {
+// which the loaders for Linux 6.18 to 7.2 wait for: libbpf for these did that.
+func fill(fd int, data []byte, hashed bool) error {
 	key := uint32(0)
 	attr := mapElement{fd: uint32(fd), key: unsafe.Pointer(&key), value: pointer(data)}
 	if _, errno := bpf(unix.BPF_MAP_UPDATE_ELEM, unsafe.Pointer(&attr), unsafe.Sizeof(attr)); errno != 0 {
@@ -153,6 +157,9 @@ func fill(fd int, data []byte) error {
 	}
 	if _, errno := bpf(unix.BPF_MAP_FREEZE, unsafe.Pointer(&attr), 4); errno != 0 {
 		return errno
+	}
+	if !hashed {
+		return nil
 	}
 	hash := make([]byte, 32)
 	info := mapInfo{hash: pointer(hash), hashSize: 32}
