@@ -30,7 +30,7 @@ func (e *HashError) Error() string {
 var ErrData = errors.New("the data are not those that the loader was made for: it would end with EINVAL")
 
 // ErrTooLong says that the PKCS#7 message is longer than BPF_PROG_LOAD takes.
-var ErrTooLong = fmt.Errorf("the PKCS#7 message is longer than the %d bytes that BPF_PROG_LOAD takes", MaxSignature)
+var ErrTooLong = errors.New("the PKCS#7 message is longer than the 8192 bytes that BPF_PROG_LOAD takes")
 
 // CheckScheme returns why no signature of a scheme would let the loader run, or would cover
 // all of it.
