@@ -18,6 +18,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
 	"sign-file/gate"
@@ -314,30 +315,128 @@ func writable() (names []string) {
 	return names
 }
 
-// A program that another one loads can write to any map whose descriptor it gets,
-// also a read-only one: the gate does not claim otherwise.
+// A program that another process loads can write to any map whose descriptor it gets,
+// also a read-only one, and to a map inside another. CAP_BPF is enough for that: the
+// gate does not claim otherwise.
 func TestAnotherProgramCanWrite(t *testing.T) {
-	forEachTrigger(t, trusting(t, "rsa2048"), func(t *testing.T, g *gate.Gate, _ *gate.Loader) {
+	outer := &ebpf.MapSpec{
+		Type: ebpf.ArrayOfMaps, KeySize: 4, ValueSize: 4, MaxEntries: 1,
+		InnerMap: &ebpf.MapSpec{Type: ebpf.Hash, KeySize: 4, ValueSize: reader.HeaderSize + valueSize, MaxEntries: 1},
+	}
+	// Each leaves the map in R0.
+	ways := map[string]func(values *ebpf.Map) (asm.Instructions, error){
+		"descriptor": func(values *ebpf.Map) (asm.Instructions, error) {
+			return asm.Instructions{asm.LoadMapPtr(asm.R0, values.FD())}, nil
+		},
+		"map of maps": func(values *ebpf.Map) (asm.Instructions, error) {
+			m, err := ebpf.NewMap(outer)
+			if err != nil {
+				return nil, err
+			}
+			t.Cleanup(func() { m.Close() })
+			return asm.Instructions{
+				asm.LoadMapPtr(asm.R1, m.FD()),
+				asm.FnMapLookupElem.Call(),
+				asm.JEq.Imm(asm.R0, 0, "end"),
+			}, m.Put(uint32(0), uint32(values.FD()))
+		},
+	}
+	forEachTrigger(t, trusting(t, "rsa2048"), func(t *testing.T, g *gate.Gate, l *gate.Loader) {
 		values, err := ebpf.LoadPinnedMap(filepath.Join(gate.DefaultDir, g.Name, "values"), &ebpf.LoadPinOptions{ReadOnly: true})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer values.Close()
-		program, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.SocketFilter, License: "GPL", Instructions: asm.Instructions{
-			asm.Mov.Reg(asm.R2, asm.RFP),
-			asm.Add.Imm(asm.R2, -8),
-			asm.Mov.Imm(asm.R3, 0),
-			asm.StoreMem(asm.RFP, -8, asm.R3, asm.DWord),
-			asm.LoadMapPtr(asm.R1, values.FD()),
-			asm.FnMapDeleteElem.Call(),
-			asm.Mov.Imm(asm.R0, 0),
-			asm.Return(),
-		}})
+		for name, way := range ways {
+			if err := l.Publish(make([]byte, 4), sign(t, "rsa2048", "sha256", "good data")); err != nil {
+				t.Fatal(err)
+			}
+			err := withOnly(unix.CAP_BPF, func() error {
+				lookup, err := way(values)
+				if err != nil {
+					return err
+				}
+				return deleteFirst(lookup)
+			})
+			if err != nil {
+				t.Errorf("%s: refused, so the documentation is too modest: %v", name, err)
+			}
+			if n := onlyGood(t, g); n != 0 {
+				t.Errorf("%s: the value is still there, so the documentation is too modest", name)
+			}
+		}
+	})
+}
+
+// withOnly calls f on a thread that has one capability, and no other afterwards.
+func withOnly(capability uint, f func() error) error {
+	result := make(chan error)
+	go func() {
+		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var data [2]unix.CapUserData
+		data[capability/32] = unix.CapUserData{Effective: 1 << (capability % 32), Permitted: 1 << (capability % 32)}
+		err := unix.Capset(&header, &data[0])
+		if err == nil {
+			err = f()
+		}
+		result <- err
+	}()
+	return <-result
+}
+
+// deleteFirst runs a program that deletes the key 0 of the map that lookup leaves in
+// R0. R2 points to that key, for lookup too.
+func deleteFirst(lookup asm.Instructions) error {
+	key := asm.Instructions{asm.Mov.Reg(asm.R2, asm.RFP), asm.Add.Imm(asm.R2, -8)}
+	instructions := slices.Concat(
+		asm.Instructions{asm.Mov.Imm(asm.R3, 0), asm.StoreMem(asm.RFP, -8, asm.R3, asm.DWord)},
+		key, lookup,
+		asm.Instructions{asm.Mov.Reg(asm.R1, asm.R0)},
+		key,
+		asm.Instructions{asm.FnMapDeleteElem.Call(), asm.Mov.Imm(asm.R0, 0).WithSymbol("end"), asm.Return()},
+	)
+	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.SocketFilter, License: "GPL", Instructions: instructions})
+	if err != nil {
+		return err
+	}
+	defer program.Close()
+	_, err = program.Run(&ebpf.RunOptions{Data: make([]byte, 64)})
+	return err
+}
+
+// A tracing program overrules the guard: the kernel takes a positive answer for a yes.
+// User space can't write with what it gets.
+func TestGuardOverruled(t *testing.T) {
+	forEachTrigger(t, trusting(t, "rsa2048"), func(t *testing.T, g *gate.Gate, l *gate.Loader) {
+		if err := l.Publish(make([]byte, 4), sign(t, "rsa2048", "sha256", "good data")); err != nil {
+			t.Fatal(err)
+		}
+		program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+			Type: ebpf.Tracing, AttachType: ebpf.AttachModifyReturn, AttachTo: "security_bpf_map", License: "GPL",
+			Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 1), asm.Return()},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer program.Close()
+		overruling, err := link.AttachTracing(link.TracingOptions{Program: program})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer overruling.Close()
+		values, err := ebpf.LoadPinnedMap(filepath.Join(gate.DefaultDir, g.Name, "values"), nil)
 		if err != nil {
 			t.Errorf("refused, so the documentation is too modest: %v", err)
 			return
 		}
-		program.Close()
+		defer values.Close()
+		if err := values.Put(uint32(0), make([]byte, values.ValueSize())); !errors.Is(err, syscall.EPERM) {
+			t.Errorf("a write: %v, want EPERM from the frozen map", err)
+		}
+		if n := onlyGood(t, g); n != 1 {
+			t.Errorf("%d values, want 1", n)
+		}
 	})
 }
 

@@ -41,7 +41,7 @@ func TestGate(t *testing.T) {
 				Init:       "sign-file/test/gate/init",
 				Files:      files,
 				Processors: 2, // the attacks are races
-				Cmdline:    "lsm=landlock,lockdown,yama,integrity,apparmor,bpf",
+				Cmdline:    "lsm=landlock,lockdown,yama,integrity,apparmor,bpf lockdown=integrity",
 				Timeout:    15 * time.Minute,
 			})
 			var o outcome.Outcome
