@@ -10,8 +10,14 @@ bindir  ?= $(PREFIX)/bin
 mandir  ?= $(PREFIX)/share/man
 DESTDIR ?=
 LDFLAGS ?= -s -w
-# Go ends where there is a repository that git refuses: one of another owner's, in packaging.
-VCS     := $(shell git rev-parse HEAD >/dev/null 2>&1 || echo -buildvcs=false)
+# A distribution's hardened build: make BUILDMODE=pie LDFLAGS='-s -w -bindnow'. It takes
+# a C compiler, as a static program can't be moved (docs/packaging.md).
+BUILDMODE ?= exe
+VERSION ?= $(shell tools/version)
+COMMIT  ?= $(shell tools/version --commit)
+# Go's own record of the commit is left out: it ends the build where git refuses the
+# repository, one of another owner's in packaging, and a tarball has none.
+STAMP   := -X sign-file/internal/cli.release=$(VERSION) -X sign-file/internal/cli.commit=$(COMMIT)
 TAGS    := urfave_cli_no_docs,netgo,osusergo
 comma   := ,
 SCRIPTS := try.sh $(wildcard examples/*) .ci/run $(wildcard tools/* test/*.sh test/kernel/*.sh test/bpf/*.sh)
@@ -19,7 +25,7 @@ SCRIPTS := try.sh $(wildcard examples/*) .ci/run $(wildcard tools/* test/*.sh te
 .PHONY: build static check test test-tree test-kernel test-bpf race lint vuln bpf fuzz bench install uninstall clean timing
 
 build:
-	$(GO) build -trimpath $(VCS) -tags $(TAGS) -ldflags '$(LDFLAGS)' -o sign-file .
+	$(GO) build -trimpath -buildvcs=false -buildmode=$(BUILDMODE) -tags $(TAGS) -ldflags '$(LDFLAGS) $(STAMP)' -o sign-file .
 
 # Without keys on tokens, and without any shared library.
 static:

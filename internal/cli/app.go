@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -252,21 +251,4 @@ func operands(c *cli.Context, least, most int) ([]string, error) {
 		return nil, usagef("%d operands, want %s", len(args), c.Command.ArgsUsage)
 	}
 	return args, nil
-}
-
-// version is what the Go build recorded: the module's version, or the commit.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
-		return v
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			return s.Value
-		}
-	}
-	return "devel"
 }

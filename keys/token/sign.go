@@ -27,6 +27,9 @@ type tokenKey struct {
 	alwaysAuth bool // CKA_ALWAYS_AUTHENTICATE
 }
 
+// Built tells whether the program has keys on tokens, which takes cgo.
+const Built = true
+
 // Open opens the private key that a pkcs11: URI names, and logs in where the token
 // wants it. The PIN is that of the URI, or pin is asked for it, at most once. The errors
 // hold neither the URI nor the PIN.

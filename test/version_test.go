@@ -1,0 +1,62 @@
+package test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"sign-file/test/testenv"
+)
+
+// TestVersion: a checkout, an archive that git makes of it and a release's tarball, which
+// have no repository, know their version and commit, and so does what make builds of them.
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	testenv.Tool(t, "git")
+	src := mkdir(t, filepath.Join(t.TempDir(), "src"))
+	git := func(args ...string) string {
+		return mustRun(t, []string{"HOME=" + src}, "git", append([]string{"-C", src, "-c", "user.name=n", "-c", "user.email=e"}, args...)...)
+	}
+	mustRun(t, nil, "cp", "../tools/version", mkdir(t, filepath.Join(src, "tools")))
+	mustRun(t, nil, "cp", "../.gitattributes", src)
+	git("init", "-q")
+	git("add", ".")
+	git("commit", "-q", "-m", "one")
+	commit := strings.TrimSpace(git("rev-parse", "HEAD"))
+	ask := func(dir string, args ...string) string {
+		return strings.TrimSpace(mustRun(t, nil, filepath.Join(dir, "tools/version"), args...))
+	}
+	if got, want := ask(src), "0.1-1-g"+commit[:12]; got != want {
+		t.Errorf("a checkout without a tag has version %q, not %q", got, want)
+	}
+	git("tag", "v0.9.1")
+	git("commit", "-q", "--allow-empty", "-m", "two")
+	commit = strings.TrimSpace(git("rev-parse", "HEAD"))
+	if got, want := ask(src), "0.9.1-1-g"+commit[:12]; got != want {
+		t.Errorf("a commit after a tag has version %q, not %q", got, want)
+	}
+	tree := mkdir(t, filepath.Join(t.TempDir(), "archive"))
+	git("archive", "-o", tree+".tar", "HEAD")
+	mustRun(t, nil, "tar", "-C", tree, "-xf", tree+".tar")
+	if got := ask(tree); !strings.HasPrefix(got, "0.9.1-1-g"+commit[:7]) {
+		t.Errorf("git's archive has version %q", got)
+	}
+	if got := ask(tree, "--commit"); got != commit {
+		t.Errorf("git's archive is of commit %q, not %q", got, commit)
+	}
+	writeFile(t, filepath.Join(tree, ".version"), "0.9.2\nabc\n1700000000\n", 0o644)
+	if got := ask(tree) + " " + ask(tree, "--commit") + " " + ask(tree, "--date"); got != "0.9.2 abc 1700000000" {
+		t.Errorf("a tarball has version, commit and date %q", got)
+	}
+	// What make hands to the linker is what the program says.
+	if os.Getenv(binaryVariable) != "" {
+		return
+	}
+	log := mustRun(t, nil, "make", "-C", "..", "-n", "build", "VERSION=1.2", "COMMIT=abc", "LDFLAGS=-w")
+	for _, want := range []string{"-w -X", "cli.release=1.2 ", "cli.commit=abc'"} {
+		if !strings.Contains(log, want) {
+			t.Errorf("make does not call Go with %q:\n%s", want, log)
+		}
+	}
+}
