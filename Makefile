@@ -7,7 +7,13 @@
 export GO ?= go
 PREFIX  ?= /usr/local
 bindir  ?= $(PREFIX)/bin
-mandir  ?= $(PREFIX)/share/man
+datadir ?= $(PREFIX)/share
+mandir  ?= $(datadir)/man
+docdir  ?= $(datadir)/doc/sign-file
+includedir ?= $(PREFIX)/include
+bashcompletiondir ?= $(datadir)/bash-completion/completions
+fishcompletiondir ?= $(datadir)/fish/vendor_completions.d
+zshcompletiondir  ?= $(datadir)/zsh/site-functions
 DESTDIR ?=
 LDFLAGS ?= -s -w
 # A distribution's hardened build: make BUILDMODE=pie LDFLAGS='-s -w -bindnow'. It takes
@@ -22,10 +28,15 @@ TAGS    := urfave_cli_no_docs,netgo,osusergo
 comma   := ,
 SCRIPTS := try.sh $(wildcard examples/*) .ci/run $(wildcard tools/* test/*.sh test/kernel/*.sh test/bpf/*.sh)
 
-.PHONY: build static check test test-tree test-kernel test-bpf race lint vuln bpf fuzz bench install uninstall clean timing
+.PHONY: build static man check test test-tree test-kernel test-bpf race lint vuln bpf fuzz bench install uninstall clean timing
 
-build:
+build: man
 	$(GO) build -trimpath -buildvcs=false -buildmode=$(BUILDMODE) -tags $(TAGS) -ldflags '$(LDFLAGS) $(STAMP)' -o sign-file .
+
+# The manual pages, out of man/ and the table of commands, on whatever machine this is.
+man:
+	rm -rf man/pages
+	$(if $(GOARCH),GOOS= GOARCH= CC= CGO_ENABLED=0) $(GO) run -tags $(TAGS) ./tools/manual man/pages
 
 # Without keys on tokens, and without any shared library.
 static:
@@ -111,20 +122,40 @@ bench: build
 	test/modules.sh
 	$(GO) run ./test/bench $(if $(filter full,$(BENCH)),-factor 5) | tee docs/bench.md
 
-# What "make" or "make static" has built, by whoever it was.
+# What "make" or "make static" has built, by whoever it was. Documents keep their places
+# to each other, so that their links lead somewhere.
+LINKS := extract-cert kmodsign
 install:
-	@test -x sign-file || { echo 'make install: no sign-file: run make first' >&2; exit 1; }
+	@test -x sign-file -a -d man/pages || { echo 'make install: no sign-file: run make first' >&2; exit 1; }
 	install -D -m 0755 sign-file $(DESTDIR)$(bindir)/sign-file
-	ln -sf sign-file $(DESTDIR)$(bindir)/extract-cert
-	ln -sf sign-file $(DESTDIR)$(bindir)/kmodsign
-	install -D -m 0644 sign-file.1 $(DESTDIR)$(mandir)/man1/sign-file.1
+	install -D -m 0644 -t $(DESTDIR)$(mandir)/man1 man/pages/*.1
+	echo '.so man1/sign-file.1' > $(DESTDIR)$(mandir)/man1/kmodsign.1
+	install -D -m 0644 internal/cli/completion/bash $(DESTDIR)$(bashcompletiondir)/sign-file
+	install -D -m 0644 internal/cli/completion/fish $(DESTDIR)$(fishcompletiondir)/sign-file.fish
+	install -D -m 0644 internal/cli/completion/zsh $(DESTDIR)$(zshcompletiondir)/_sign-file
+	for link in $(LINKS); do \
+	  ln -sf sign-file $(DESTDIR)$(bindir)/$$link && \
+	  ln -sf sign-file $(DESTDIR)$(bashcompletiondir)/$$link && \
+	  ln -sf sign-file.fish $(DESTDIR)$(fishcompletiondir)/$$link.fish || exit 1; \
+	done
+	install -D -m 0644 gate/reader/sign_file_gate.h $(DESTDIR)$(includedir)/sign_file_gate.h
+	install -D -m 0644 -t $(DESTDIR)$(docdir) NEWS.md SECURITY.md LICENSE
+	install -D -m 0644 -t $(DESTDIR)$(docdir)/LICENSES LICENSES/*
+	install -D -m 0644 -t $(DESTDIR)$(docdir)/docs docs/*.*
+	install -D -m 0755 -t $(DESTDIR)$(docdir)/examples $(wildcard examples/*)
+	install -D -m 0644 -t $(DESTDIR)$(docdir)/gate/reader gate/reader/sign_file_gate.h
+	install -D -m 0644 -t $(DESTDIR)$(docdir)/gate/reader/example/bpf gate/reader/example/bpf/*.c
 
 uninstall:
-	rm -f $(DESTDIR)$(bindir)/sign-file $(DESTDIR)$(bindir)/extract-cert $(DESTDIR)$(bindir)/kmodsign \
-	  $(DESTDIR)$(mandir)/man1/sign-file.1
+	rm -f $(addprefix $(DESTDIR)$(bindir)/,sign-file $(LINKS)) $(DESTDIR)$(includedir)/sign_file_gate.h \
+	  $(addprefix $(DESTDIR)$(bashcompletiondir)/,sign-file $(LINKS)) \
+	  $(patsubst %,$(DESTDIR)$(fishcompletiondir)/%.fish,sign-file $(LINKS)) $(DESTDIR)$(zshcompletiondir)/_sign-file \
+	  $(DESTDIR)$(mandir)/man1/sign-file.1 $(DESTDIR)$(mandir)/man1/sign-file-*.1 \
+	  $(patsubst %,$(DESTDIR)$(mandir)/man1/%.1,$(LINKS))
+	rm -rf $(DESTDIR)$(docdir)
 
 clean:
-	rm -f sign-file
+	rm -rf sign-file man/pages dist
 
 # Whether the time of an RSA signature tells anything of what it is made with: an
 # indication, on a quiet machine, by hand.

@@ -2,10 +2,14 @@ package test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"sign-file/test/testenv"
 )
 
 // TestDocumentedFlags: docs/ has every flag that a command's --help lists.
@@ -16,15 +20,10 @@ func TestDocumentedFlags(t *testing.T) {
 		docs.Write(readFile(t, page))
 	}
 	flag := regexp.MustCompile(`(?m)^   (--?[a-z0-9-]+)(?: [A-Za-z]+)?(?:, (--?[a-z]+))?`)
-	for _, command := range []string{
-		"sign", "verify", "inspect", "strip", "extract", "digest", "attach", "keygen", "explain", "size",
-		"map sign", "map wrap", "map attach", "map verify", "map inspect", "map size", "map extract",
-		"map gate create", "map gate load", "map gate list", "map gate show", "map gate remove",
-		"bpf sign", "bpf verify", "bpf inspect", "bpf digest", "bpf attach", "bpf extract",
-	} {
+	for _, command := range allCommands(t) {
 		_, options, found := strings.Cut(mustRun(t, nil, program(t), append(strings.Fields(command), "--help")...), "OPTIONS:")
 		flags := flag.FindAllStringSubmatch(options, -1)
-		if !found || len(flags) == 0 {
+		if !found {
 			t.Errorf("%s --help lists no flags", command)
 		}
 		for _, m := range flags {
@@ -35,19 +34,61 @@ func TestDocumentedFlags(t *testing.T) {
 	}
 }
 
-// TestManual: the manual page has every command, and every subcommand of the groups.
-func TestManual(t *testing.T) {
-	page := strings.ReplaceAll(string(readFile(t, "../sign-file.1")), "\\-", "-")
-	commands := regexp.MustCompile(`(?m)^   ([a-z]+)  +`)
-	for _, group := range []string{"", "map", "map gate", "bpf"} {
-		_, list, _ := strings.Cut(mustRun(t, nil, program(t), append(strings.Fields(group), "--help")...), "COMMANDS:")
-		found := commands.FindAllStringSubmatch(list, -1)
-		if len(found) == 0 {
-			t.Errorf("%s --help lists no commands", group)
+// allCommands are the commands that --help lists, and those below them: "map gate create".
+func allCommands(t *testing.T) []string {
+	t.Helper()
+	listed := regexp.MustCompile(`(?m)^   ([a-z][a-z-]*)  +`)
+	var below func(words []string) []string
+	below = func(words []string) []string {
+		_, list, found := strings.Cut(mustRun(t, nil, program(t), append(words, "--help")...), "COMMANDS:")
+		if !found {
+			return []string{strings.Join(words, " ")}
 		}
-		for _, m := range found {
-			if !regexp.MustCompile(`(?m)^\.BR? .*` + group + `.*\b` + m[1] + `\b`).MatchString(page) {
-				t.Errorf("sign-file.1 lacks %s %s", group, m[1])
+		list, _, _ = strings.Cut(list, "OPTIONS:")
+		var all []string
+		for _, m := range listed.FindAllStringSubmatch(list, -1) {
+			all = append(all, below(append(slices.Clone(words), m[1]))...)
+		}
+		return all
+	}
+	return below(nil)
+}
+
+// manual makes the manual pages and returns their folder.
+func manual(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if out, err := exec.Command("go", "-C", "..", "run", "-tags", "urfave_cli_no_docs", "./tools/manual", dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return dir
+}
+
+// TestManual: the manual pages have every command with every flag, and man finds nothing
+// wrong with them.
+func TestManual(t *testing.T) {
+	t.Parallel()
+	testenv.Tool(t, "man")
+	var all strings.Builder
+	pages, _ := filepath.Glob(filepath.Join(manual(t), "*.1"))
+	for _, page := range pages {
+		out := mustRun(t, []string{"MANWIDTH=5000", "MAN_KEEP_FORMATTING="}, "man", "--warnings", "-E", "ascii", "-l", page)
+		all.WriteString(out)
+		if strings.Contains(out, "warning:") {
+			t.Errorf("man says of %s:\n%s", filepath.Base(page), out)
+		}
+	}
+	spaces := regexp.MustCompile(`\s+`)
+	text := spaces.ReplaceAllString(all.String(), " ")
+	term := regexp.MustCompile(`(?m)^   (--?[a-z0-9-]+)(?: [A-Za-z]+)?.*?  +(\S.*)`)
+	for _, command := range allCommands(t) {
+		if !strings.Contains(text, "sign-file "+command+" ") {
+			t.Errorf("no page has the synopsis of %s", command)
+		}
+		_, options, _ := strings.Cut(mustRun(t, nil, program(t), append(strings.Fields(command), "--help")...), "OPTIONS:")
+		for _, m := range term.FindAllStringSubmatch(options, -1) {
+			if m[1] != "--help" && !regexp.MustCompile(`[ ,]`+m[1]+`[ ,]`).MatchString(text) {
+				t.Errorf("no page has %s of %s", m[1], command)
 			}
 		}
 	}

@@ -33,7 +33,13 @@ func commands() []command {
 		{"attach", (*program).attachCommand},
 		{"size", (*program).sizeCommand},
 		{"keygen", (*program).keygenCommand},
+		{"completion", (*program).completionCommand},
 	}
+}
+
+// Table is every command, with its flags and subcommands: what the manual is made of.
+func Table() []*cli.Command {
+	return (&program{argv0: "sign-file"}).app().Commands
 }
 
 // opensSecondFace tells whether the first argument is a subcommand.

@@ -25,7 +25,7 @@ func (p *program) gateCommand() *cli.Command {
 		Name:  "gate",
 		Usage: "let only authentic values into a BPF map",
 		Description: "A gate is a BPF map that user space can't write to. Values get into it only through\n" +
-			"load, which has the kernel verify them. See docs/gate.md.",
+			"load, which has the kernel verify them. See sign-file-gate(1).",
 		Subcommands: []*cli.Command{
 			{
 				Name: "create", Usage: "create a gate that outlives this process",

@@ -40,7 +40,7 @@ func (p *program) signCommand() *cli.Command {
 // manyFlags say which modules are worked on.
 func manyFlags() []cli.Flag {
 	return append([]cli.Flag{
-		&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Value: runtime.GOMAXPROCS(0), Usage: "work on `N` modules at once"},
+		&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Value: runtime.GOMAXPROCS(0), DefaultText: "one for each processor", Usage: "work on `N` modules at once"},
 		&cli.BoolFlag{Name: "unsigned-only", Usage: "skip modules that are signed already"},
 		&cli.BoolFlag{Name: "replace", Usage: "drop the signatures that modules have"},
 	}, listFlags()...)

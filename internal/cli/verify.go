@@ -48,11 +48,11 @@ func (p *program) verifyCommand() *cli.Command {
 			"*.ko.gz. Exit code 0 when every module's signature verifies, 1 when one is refused,\n" +
 			"3 when none is refused but one could not be decided on.",
 		Flags: append([]cli.Flag{
-			&cli.StringFlag{Name: "usage", Value: "module", Usage: "what the signature is for: " + strings.Join(kernel.Usages(), ", ")},
+			&cli.StringFlag{Name: "usage", Value: "module", Usage: "the signature is for `WHAT`: " + strings.Join(kernel.Usages(), ", ")},
 			&cli.StringFlag{Name: "signature", Usage: "judge the one file that is named with the bare PKCS#7 message in `FILE`, as sign-file -d writes it"},
 			&cli.StringFlag{Name: "keyring", Usage: "verify with the kernel's `KEYRING` that a BPF program names: builtin, secondary or platform;\ndefault: secondary. Only for bpf"},
 			&cli.BoolFlag{Name: "enforce", Usage: "say what init_module returns with module.sig_enforce=1"},
-			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Value: runtime.GOMAXPROCS(0), Usage: "work on `N` modules at once"},
+			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Value: runtime.GOMAXPROCS(0), DefaultText: "one for each processor", Usage: "work on `N` modules at once"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print nothing of what is accepted"},
 		}, judgeFlags()...),
 		Action: p.verify,

@@ -22,6 +22,7 @@ var packages = map[string]string{
 	"depmod":             "kmod",
 	"clang":              "clang",
 	"dkms":               "dkms",
+	"fish":               "fish",
 	"gcc":                "gcc",
 	"getfacl":            "acl",
 	"getfattr":           "attr",
@@ -32,6 +33,7 @@ var packages = map[string]string{
 	"losetup":            "mount",
 	"lz4":                "lz4",
 	"make":               "make",
+	"man":                "man-db",
 	"mkfs.ext3":          "e2fsprogs",
 	"mkfs.ext4":          "e2fsprogs",
 	"modinfo":            "kmod",
@@ -51,6 +53,7 @@ var packages = map[string]string{
 	"unshare":            "util-linux",
 	"jq":                 "jq",
 	"xxd":                "xxd",
+	"zsh":                "zsh",
 	"xz":                 "xz-utils",
 	"zstd":               "zstd",
 }
