@@ -9,7 +9,8 @@
 #   config    its configuration: tinyconfig and small.config
 #   release   its uname -r, version: its package version
 #   build     what make modules_install needs of the build tree, with two modules, the
-#             key that the build made, and the kernel's own scripts/sign-file
+#             key that the build made, the kernel's own scripts/sign-file, certs/Makefile
+#             and certs/extract-cert
 #
 # What is there already is left alone; remove a directory to have it made anew. Takes
 # 5 minutes for both on two processors, 2 GB of space until it ends, and the packages
@@ -68,7 +69,7 @@ keep() {
 	cp "$1/.config" "$2/config"
 	cp "$1/include/config/kernel.release" "$2/release"
 	(cd "$1" && cp -a --parents Makefile arch/x86/Makefile* scripts include/config/{auto.conf,kernel.release} \
-		include/generated/autoconf.h certs/signing_key.* modules.* "${modules[@]}" "$2/build/")
+		include/generated/autoconf.h certs/{Makefile,extract-cert,signing_key.*} modules.* "${modules[@]}" "$2/build/")
 	find "$2/build/scripts" -name '*.o' -delete
 }
 
@@ -76,7 +77,7 @@ keep() {
 mkdir -p "$cache"
 work=
 for format in "$@"; do
-	if [ -e "$cache/small-$format/version" ]; then
+	if [ -e "$cache/small-$format/build/certs/extract-cert" ]; then
 		echo "build.sh: $format: have $(<"$cache/small-$format/release")"
 		continue
 	fi
@@ -90,6 +91,7 @@ for format in "$@"; do
 	make -s -C "$work/tree" -j "$(nproc)" vmlinux modules
 	keep "$work/tree" "$work/$format"
 	cp "$work/version" "$work/$format/"
+	rm -rf "$cache/small-$format" # of an earlier build.sh, which kept less
 	mv "$work/$format" "$cache/small-$format"
 	echo "build.sh: $format: got $(<"$cache/small-$format/release")"
 done
