@@ -26,6 +26,7 @@ func TestVerdicts(t *testing.T) {
 			b.loadCompressed()
 			b.golden(everyone)
 			b.values()
+			b.published()
 			b.cms()
 			b.system()
 			b.digests()
