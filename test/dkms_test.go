@@ -166,6 +166,12 @@ func newDKMS(t *testing.T) dkms {
 func (d dkms) build(t *testing.T, pair keyPair, env ...string) (module, log string) {
 	t.Helper()
 	d.writeFrameworkConf(t, pair)
+	return d.buildWith(t, env...)
+}
+
+// buildWith is build with the settings that are there.
+func (d dkms) buildWith(t *testing.T, env ...string) (module, log string) {
+	t.Helper()
 	headers := headers(t)
 	// Debian names the folder as "uname -r" does; kernel.release in it does not.
 	release := strings.TrimPrefix(filepath.Base(headers), "linux-headers-")
