@@ -17,7 +17,7 @@ zshcompletiondir  ?= $(datadir)/zsh/site-functions
 DESTDIR ?=
 LDFLAGS ?= -s -w
 # A distribution's hardened build: make BUILDMODE=pie LDFLAGS='-s -w -bindnow'. It takes
-# a C compiler, as a static program can't be moved (docs/packaging.md).
+# a C compiler, as a static program can't be moved (docs/distribution.md).
 BUILDMODE ?= exe
 VERSION ?= $(shell tools/version)
 COMMIT  ?= $(shell tools/version --commit)
@@ -26,9 +26,11 @@ COMMIT  ?= $(shell tools/version --commit)
 STAMP   := -X sign-file/internal/cli.release=$(VERSION) -X sign-file/internal/cli.commit=$(COMMIT)
 TAGS    := urfave_cli_no_docs,netgo,osusergo
 comma   := ,
-SCRIPTS := try.sh $(wildcard examples/*) .ci/run $(wildcard tools/* test/*.sh test/kernel/*.sh test/bpf/*.sh)
+SCRIPTS := try.sh packaging/build packaging/tarball packaging/oss-fuzz/build.sh packaging/rpm/brp-sign-modules .github/actions/sign-modules/sign \
+           $(wildcard packaging/deb/* examples/*) .ci/run testdata/vectors/generate.sh \
+           $(filter-out tools/manual tools/pictures,$(wildcard tools/*)) $(wildcard test/*.sh test/kernel/*.sh test/bpf/*.sh)
 
-.PHONY: build static man check test test-tree test-kernel test-bpf race lint vuln bpf fuzz bench install uninstall clean timing
+.PHONY: build static man check test test-tree test-kernel test-bpf race lint vuln bpf fuzz bench packages tarball test-packages cross pictures install uninstall clean timing
 
 build: man
 	$(GO) build -trimpath -buildvcs=false -buildmode=$(BUILDMODE) -tags $(TAGS) -ldflags '$(LDFLAGS) $(STAMP)' -o sign-file .
@@ -125,6 +127,7 @@ bench: build
 # What "make" or "make static" has built, by whoever it was. Documents keep their places
 # to each other, so that their links lead somewhere.
 LINKS := extract-cert kmodsign
+HOOKS := akmods arch debhelper dkms docker nixos rpm yocto
 install:
 	@test -x sign-file -a -d man/pages || { echo 'make install: no sign-file: run make first' >&2; exit 1; }
 	install -D -m 0755 sign-file $(DESTDIR)$(bindir)/sign-file
@@ -142,7 +145,9 @@ install:
 	install -D -m 0644 -t $(DESTDIR)$(docdir) NEWS.md SECURITY.md LICENSE
 	install -D -m 0644 -t $(DESTDIR)$(docdir)/LICENSES LICENSES/*
 	install -D -m 0644 -t $(DESTDIR)$(docdir)/docs docs/*.*
+	install -D -m 0644 -t $(DESTDIR)$(docdir)/docs/pictures docs/pictures/*
 	install -D -m 0755 -t $(DESTDIR)$(docdir)/examples $(wildcard examples/*)
+	for dir in $(HOOKS); do install -D -m 0644 -t $(DESTDIR)$(docdir)/packaging/$$dir packaging/$$dir/* || exit 1; done
 	install -D -m 0644 -t $(DESTDIR)$(docdir)/gate/reader gate/reader/sign_file_gate.h
 	install -D -m 0644 -t $(DESTDIR)$(docdir)/gate/reader/example/bpf gate/reader/example/bpf/*.c
 
@@ -153,6 +158,33 @@ uninstall:
 	  $(DESTDIR)$(mandir)/man1/sign-file.1 $(DESTDIR)$(mandir)/man1/sign-file-*.1 \
 	  $(patsubst %,$(DESTDIR)$(mandir)/man1/%.1,$(LINKS))
 	rm -rf $(DESTDIR)$(docdir)
+
+# The packages of docs/distribution.md, and the release's source with all modules that it
+# is made of, in dist/. ARCHS=amd64 is quicker.
+ARCHS ?= amd64 arm64
+packages:
+	packaging/build dist $(ARCHS)
+
+tarball:
+	packaging/tarball dist
+
+# Package test/packages against dpkg, rpm and lintian: a clean Debian in which the packages
+# are installed and removed, arm64 emulated, and all built once more in another folder.
+# RUN='TestPackages|TestTarball' leaves out the second build, which is the longest.
+RUN ?= .
+test-packages:
+	SIGN_FILE_TEST_PACKAGES=1 $(GO) test -count=1 -timeout 30m -tags $(TAGS) -v -run '$(RUN)' ./test/packages
+
+# The pictures of docs/, out of tools/pictures.
+pictures:
+	$(GO) run ./tools/pictures docs/pictures
+
+# Whether it compiles for what nobody here has.
+CROSS ?= 386 arm riscv64 s390x ppc64le loong64
+cross:
+	for arch in $(CROSS); do \
+	  echo $$arch && GOOS=linux GOARCH=$$arch CGO_ENABLED=0 $(GO) build -tags $(TAGS) -o /dev/null . || exit 1; \
+	done
 
 clean:
 	rm -rf sign-file man/pages dist

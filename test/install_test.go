@@ -17,7 +17,7 @@ func TestInstall(t *testing.T) {
 	testenv.Tool(t, "make")
 	src, root := t.TempDir(), t.TempDir()
 	mkdir(t, src+"/man")
-	for _, path := range []string{"Makefile", "LICENSE", "LICENSES", "NEWS.md", "SECURITY.md", "docs", "examples", "gate/reader", "internal/cli/completion"} {
+	for _, path := range []string{"Makefile", "LICENSE", "LICENSES", "NEWS.md", "SECURITY.md", "docs", "examples", "packaging", "testdata/vectors", "gate/reader", "internal/cli/completion"} {
 		mustRun(t, nil, "sh", "-c", `cd .. && cp -r --parents "$1" "$2"`, "sh", path, src)
 	}
 	at := func(target string) (string, error) {

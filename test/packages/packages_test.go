@@ -1,0 +1,265 @@
+// Package packages holds the packages of packaging/build against the tools that install
+// them. It takes minutes and root: make test-packages.
+package packages
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"sign-file/test/testenv"
+)
+
+// run runs a command and ends the test if it fails.
+func run(t *testing.T, dir string, env []string, name string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(testenv.Tool(t, name), args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), env...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// built makes the packages of the last commit in a clone, in a folder of that name, and
+// returns where they are.
+func built(t *testing.T, folder string, env []string, architectures ...string) string {
+	t.Helper()
+	if os.Getenv("SIGN_FILE_TEST_PACKAGES") == "" {
+		t.Skip("SIGN_FILE_TEST_PACKAGES is not set: make test-packages")
+	}
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	clone := filepath.Join(t.TempDir(), folder)
+	run(t, "", nil, "git", "-c", "safe.directory=*", "clone", "-q", "--shared", root, clone)
+	run(t, clone, env, "bash", append([]string{"packaging/build", "dist"}, architectures...)...)
+	return filepath.Join(clone, "dist")
+}
+
+// only is the one file that the pattern means.
+func only(t *testing.T, pattern string) string {
+	t.Helper()
+	found, _ := filepath.Glob(pattern)
+	if len(found) != 1 {
+		t.Fatalf("%s: %q", pattern, found)
+	}
+	return found[0]
+}
+
+// TestPackages builds once, for all the judges.
+func TestPackages(t *testing.T) {
+	dist := built(t, "a", nil)
+	t.Run("lintian finds no error", func(t *testing.T) {
+		found, _ := filepath.Glob(dist + "/*.deb")
+		out := run(t, "", nil, "lintian", append([]string{"--allow-root", "--fail-on", "error"}, found...)...)
+		t.Log(out)
+	})
+	t.Run("the checksums are right", func(t *testing.T) { run(t, dist, nil, "sha256sum", "--quiet", "-c", "SHA256SUMS") })
+	t.Run("each has what it is made of and all licences", func(t *testing.T) { checkContents(t, dist) })
+	t.Run("a clean Debian has nothing left of it", func(t *testing.T) { installDeb(t, dist) })
+	t.Run("rpm has nothing left of it", func(t *testing.T) { installRPM(t, dist) })
+	t.Run("arm64 signs the same bytes", func(t *testing.T) { runARM64(t, dist) })
+	t.Run("Alpine's has no shared library", func(t *testing.T) {
+		root := t.TempDir()
+		run(t, "", nil, "tar", "--warning=no-unknown-keyword", "-C", root, "-xzf", only(t, dist+"/sign-file-static_*_x86_64.apk"))
+		checkSigns(t, "", root+"/usr/bin/sign-file")
+		if out := run(t, "", nil, "file", root+"/usr/bin/sign-file"); !strings.Contains(out, "statically linked") {
+			t.Error(out)
+		}
+	})
+}
+
+// TestReproducible: another folder, with nothing in Go's cache, makes the same bytes.
+func TestReproducible(t *testing.T) {
+	sums := func(dist string) string { return run(t, dist, nil, "cat", "SHA256SUMS") }
+	cached := sums(built(t, "a", nil, "amd64"))
+	anew := sums(built(t, "somewhere-else", []string{"BUILD_GOCACHE=" + t.TempDir()}, "amd64"))
+	if cached != anew {
+		t.Errorf("one folder makes\n%sand another\n%s", cached, anew)
+	}
+}
+
+// TestTarball: the release's source builds without network, git and what Go has cached, and
+// what it makes says the version.
+func TestTarball(t *testing.T) {
+	if os.Getenv("SIGN_FILE_TEST_PACKAGES") == "" {
+		t.Skip("SIGN_FILE_TEST_PACKAGES is not set: make test-packages")
+	}
+	dir := t.TempDir()
+	run(t, "../..", nil, "bash", "packaging/tarball", dir)
+	again := t.TempDir()
+	run(t, "../..", nil, "bash", "packaging/tarball", again)
+	tarball := only(t, dir+"/*.tar.gz")
+	first, _ := os.ReadFile(tarball)
+	second, _ := os.ReadFile(only(t, again+"/*.tar.gz"))
+	if !bytes.Equal(first, second) {
+		t.Error("two tarballs of one commit differ")
+	}
+	run(t, dir, nil, "tar", "--no-same-owner", "-xf", tarball)
+	source := strings.TrimSuffix(tarball, ".tar.gz")
+	run(t, source, []string{"GOPROXY=off", "GOFLAGS=", "GOMODCACHE=" + t.TempDir()}, "make")
+	version := strings.TrimPrefix(filepath.Base(source), "sign-file-")
+	if out := run(t, source, nil, source+"/sign-file", "--version"); !strings.Contains(out, version+"\n") {
+		t.Errorf("built of %s, it says\n%s", filepath.Base(tarball), out)
+	}
+}
+
+// checkContents looks at the licences and the list of components of each archive.
+func checkContents(t *testing.T, dist string) {
+	for _, name := range []string{"sign-file", "sign-file-static"} {
+		for _, arch := range []string{"amd64", "arm64"} {
+			archive := only(t, fmt.Sprintf("%s/%s-[0-9]*-linux-%s.tar.gz", dist, name, arch))
+			root := t.TempDir()
+			run(t, "", nil, "tar", "-C", root, "--strip-components=1", "-xf", archive)
+			doc := filepath.Join(root, "share/doc", name)
+			modules := run(t, "", nil, "go", "version", "-m", root+"/bin/sign-file")
+			for _, m := range regexp.MustCompile(`(?m)^\tdep\t(\S+)\t(\S+)`).FindAllStringSubmatch(modules, -1) {
+				run(t, doc, nil, "grep", "-q", regexp.QuoteMeta(m[1]+"@"+m[2]), "sign-file.cdx.json")
+				run(t, doc, nil, "test", "-s", "LICENSES/"+strings.ReplaceAll(m[1], "/", "_")+".txt")
+			}
+			run(t, doc, nil, "test", "-s", "LICENSES/go.txt")
+		}
+	}
+}
+
+// sbsigntool is a package that has a kmodsign, as Ubuntu's has.
+const sbsigntool = `Package: sbsigntool
+Version: 0.9.4
+Architecture: all
+Maintainer: nobody <nobody@example.org>
+Description: another kmodsign
+`
+
+// installDeb installs in a new root, beside another kmodsign, and removes it again.
+func installDeb(t *testing.T, dist string) {
+	testenv.Tool(t, "mmdebstrap")
+	root := filepath.Join(t.TempDir(), "root")
+	run(t, "", nil, "mmdebstrap", "--quiet", "--variant=essential", "bookworm", root)
+	other := t.TempDir()
+	for name, content := range map[string]string{"DEBIAN/control": sbsigntool, "usr/bin/kmodsign": "#!/bin/sh\necho theirs\n"} {
+		path := filepath.Join(other, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(t, "", nil, "dpkg-deb", "--root-owner-group", "-b", other, root+"/tmp/sbsigntool.deb")
+	inside := func(args ...string) string {
+		return run(t, "", []string{"LC_ALL=C"}, "chroot", append([]string{root}, args...)...)
+	}
+	inside("dpkg", "-i", "/tmp/sbsigntool.deb")
+	files := func() string {
+		return run(t, root, nil, "sh", "-c", "find . -xdev ! -path './var/log/*' ! -path './var/lib/dpkg/*' ! -path './var/cache/*' -printf '%M %u %p %l\n' | sort")
+	}
+	before := files()
+	for _, name := range []string{"sign-file", "sign-file-static"} {
+		deb := only(t, dist+"/"+name+"_*_amd64.deb")
+		run(t, "", nil, "cp", deb, root+"/tmp/package.deb")
+		inside("dpkg", "-i", "/tmp/package.deb")
+		checkSigns(t, root, "/usr/bin/sign-file")
+		if out := inside("sh", "-c", "kmodsign 2>&1; true"); !strings.Contains(out, "Usage: kmodsign") {
+			t.Errorf("kmodsign is not %s's: %s", name, out)
+		}
+		inside("dpkg", "-i", "/tmp/package.deb") // an upgrade
+		inside("dpkg", "--audit")
+		inside("dpkg", "-P", name)
+		run(t, "", nil, "rm", root+"/tmp/package.deb")
+		if after := files(); after != before {
+			t.Errorf("%s leaves traces:\n%s", name, difference(t, before, after))
+		}
+		if out := inside("kmodsign"); out != "theirs\n" {
+			t.Errorf("the other kmodsign says %q", out)
+		}
+	}
+}
+
+// difference is what diff says.
+func difference(t *testing.T, a, b string) string {
+	dir := t.TempDir()
+	os.WriteFile(dir+"/before", []byte(a), 0o644)
+	os.WriteFile(dir+"/after", []byte(b), 0o644)
+	out, _ := exec.Command("diff", dir+"/before", dir+"/after").Output()
+	return string(out)
+}
+
+// installRPM leaves out what the package depends on: this is no Fedora.
+func installRPM(t *testing.T, dist string) {
+	for _, name := range []string{"sign-file", "sign-file-static"} {
+		root := t.TempDir()
+		rpm := func(args ...string) {
+			run(t, "", nil, "rpm", append([]string{"--root", root, "--dbpath", "/db"}, args...)...)
+		}
+		rpm("-i", "--nodeps", only(t, dist+"/"+name+"-[0-9]*.x86_64.rpm"))
+		rpm("-V", "--nodeps", name)
+		checkSigns(t, "", root+"/usr/bin/sign-file")
+		rpm("-e", name)
+		if left := run(t, root, nil, "find", ".", "!", "-type", "d", "!", "-path", "./db/*"); left != "" {
+			t.Errorf("%s leaves\n%s", name, left)
+		}
+		if left := run(t, root, nil, "find", ".", "-path", "*/doc/*"); left != "" {
+			t.Errorf("%s leaves\n%s", name, left)
+		}
+	}
+}
+
+// runARM64 runs both builds emulated, the one with tokens on a C library of Debian's cross
+// compiler.
+func runARM64(t *testing.T, dist string) {
+	for _, name := range []string{"sign-file", "sign-file-static"} {
+		root := t.TempDir()
+		run(t, "", nil, "dpkg-deb", "-x", only(t, dist+"/"+name+"_*_arm64.deb"), root)
+		checkSigns(t, "", testenv.Tool(t, "qemu-aarch64-static"), "-L", "/usr/aarch64-linux-gnu", root+"/usr/bin/sign-file")
+	}
+}
+
+// checkSigns signs a module, below root if there is one, and compares it with what the
+// real sign-file made of it.
+func checkSigns(t *testing.T, root string, program ...string) {
+	t.Helper()
+	dir := t.TempDir()
+	inside := dir
+	if root != "" {
+		inside = "/tmp/signs"
+		dir = root + inside
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		defer os.RemoveAll(dir)
+		program = append([]string{"chroot", root}, program...)
+	}
+	for _, file := range []string{"hello.ko", "keys/rsa2048.key", "keys/rsa2048.x509"} {
+		run(t, "", nil, "cp", "../../testdata/"+file, dir)
+	}
+	call := append(program, "sha256", inside+"/rsa2048.key", inside+"/rsa2048.x509", inside+"/hello.ko")
+	run(t, "", nil, call[0], call[1:]...)
+	got, err := os.ReadFile(dir + "/hello.ko")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile("../../testdata/golden/hello-rsa2048-sha256.ko")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sha256.Sum256(got) != sha256.Sum256(want) {
+		t.Errorf("%s signs other bytes than the real sign-file", strings.Join(program, " "))
+	}
+	version := append(program, "--version")
+	out := run(t, "", nil, version[0], version[1:]...)
+	for _, want := range []string{"commit: ", "built with: go", "keys on PKCS#11 tokens: ", "RSA engine: "} {
+		if !strings.Contains(out, want) {
+			t.Errorf("--version does not say %q:\n%s", want, out)
+		}
+	}
+}
