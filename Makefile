@@ -146,6 +146,7 @@ install:
 	install -D -m 0644 -t $(DESTDIR)$(docdir)/LICENSES LICENSES/*
 	install -D -m 0644 -t $(DESTDIR)$(docdir)/docs docs/*.*
 	install -D -m 0644 -t $(DESTDIR)$(docdir)/docs/pictures docs/pictures/*
+	mkdir -p $(DESTDIR)$(docdir)/testdata && cp -r --no-preserve=mode testdata/vectors $(DESTDIR)$(docdir)/testdata/
 	install -D -m 0755 -t $(DESTDIR)$(docdir)/examples $(wildcard examples/*)
 	for dir in $(HOOKS); do install -D -m 0644 -t $(DESTDIR)$(docdir)/packaging/$$dir packaging/$$dir/* || exit 1; done
 	install -D -m 0644 -t $(DESTDIR)$(docdir)/gate/reader gate/reader/sign_file_gate.h

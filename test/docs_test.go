@@ -102,6 +102,17 @@ func TestGoVersion(t *testing.T) {
 	}
 }
 
+// TestPictures: the pictures are those of their source.
+func TestPictures(t *testing.T) {
+	dir := t.TempDir()
+	if out, err := exec.Command("go", "-C", "..", "run", "./tools/pictures", dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if out, err := run(t, nil, "diff", "-r", dir, "../docs/pictures"); err != nil {
+		t.Errorf("make pictures makes others:\n%s", out)
+	}
+}
+
 // TestLinks: what the documents link to is there.
 func TestLinks(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
