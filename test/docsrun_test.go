@@ -13,7 +13,7 @@ import (
 // that has what they name.
 var runnable = []string{
 	"README.md", "docs/secure-boot.md", "docs/drivers.md", "docs/kernel-builder.md", "docs/images.md",
-	"docs/distribution.md", "docs/releases.md", "docs/go.md", "docs/map-value.md",
+	"docs/distribution.md", "docs/releases.md", "docs/go.md", "docs/map-value.md", "docs/rejected.md",
 }
 
 // machine stands for what a test must not do to the machine, or can't: it takes the calls of
@@ -26,6 +26,7 @@ case ${0##*/} in
 uname) [ "$*" = -r ] && echo '%RELEASE%' ;;
 mokutil) [ "$1" = --import ] && openssl x509 -inform DER -in "$2" -noout ;;
 reboot) ;;
+dmesg) echo 'Loading of unsigned module is rejected' ;;
 insmod) grep -q 'Module signature appended' "$1" ;;
 bpftool) all=$*; [ "$all" != "${all#map update name my_map key hex 00 00 00 00 value hex }" ] && [ $# -eq $((12 + 1024)) ] ;;
 docker) [ "$1 $2" = 'build -f' ] && [ -e "$repo/$3" ] ;;
@@ -53,6 +54,9 @@ func TestDocs(t *testing.T) {
 				if strings.HasPrefix(block, "$ ") {
 					checkTranscript(t, dir, env, block)
 					continue
+				}
+				if strings.HasPrefix(block, "sign-file verify hello.ko") {
+					block = strings.Replace(block, "hello.ko", "hello.ko && exit 1 || true", 1) // it is not signed yet
 				}
 				if out, err := run(t, env, "bash", "-e", "-o", "pipefail", "-c", `cd "$1"; eval "$2"`, "bash", dir, elsewhere(t, block)); err != nil {
 					t.Fatalf("%v\n%s\n%s", err, block, out)
@@ -103,7 +107,7 @@ func sandbox(t *testing.T, page string) (dir string, env []string) {
 	bin, release := t.TempDir(), strings.TrimPrefix(filepath.Base(headers(t)), "linux-headers-")
 	symlink(t, program(t), bin+"/sign-file")
 	stub := strings.NewReplacer("%REPO%", absolute(t, ".."), "%RELEASE%", release).Replace(machine)
-	for _, name := range []string{"uname", "mokutil", "reboot", "insmod", "bpftool", "docker", "make", "try.sh"} {
+	for _, name := range []string{"uname", "mokutil", "reboot", "insmod", "dmesg", "bpftool", "docker", "make", "try.sh"} {
 		writeFile(t, bin+"/"+name, stub, 0o755)
 	}
 	dir = mkdir(t, filepath.Join(t.TempDir(), "dir"))
