@@ -94,7 +94,7 @@ zpty -r z out "*$4*"
 print -r -- "$out"`
 	line := typed[:strings.LastIndex(typed, " ")+1] + finished
 	last := line[len(typed)-1:] // zsh writes only what it adds, or the whole word
-	out, err := run(t, []string{"HOME=" + t.TempDir()}, "timeout", "20", "zsh", "-f", "-c", script, "zsh", dir, bin, typed, last[1:])
+	out, err := run(t, []string{"HOME=" + t.TempDir()}, "timeout", "120", "zsh", "-f", "-c", script, "zsh", dir, bin, typed, last[1:])
 	if err != nil {
 		t.Errorf("zsh does not make %q of %q: %v\n%q", line, typed, err, out)
 	}
