@@ -440,6 +440,95 @@ func TestGuardOverruled(t *testing.T) {
 	})
 }
 
+// A process that may load BPF programs but isn't root gets no descriptor, unless it is
+// given one.
+func TestNotRoot(t *testing.T) {
+	if os.Getenv("SIGN_FILE_NOT_ROOT") != "" {
+		notRoot(t)
+		return
+	}
+	forEachTrigger(t, trusting(t, "rsa2048"), func(t *testing.T, g *gate.Gate, _ *gate.Loader) {
+		cmd := exec.Command("/proc/self/exe", "-test.run=^TestNotRoot$", "-test.v")
+		cmd.Env = append(os.Environ(), "SIGN_FILE_NOT_ROOT=1")
+		cmd.SysProcAttr = &syscall.SysProcAttr{
+			Credential:  &syscall.Credential{Uid: 1000, Gid: 1000},
+			AmbientCaps: []uintptr{unix.CAP_BPF, unix.CAP_PERFMON},
+		}
+		output, err := cmd.CombinedOutput()
+		t.Logf("%s", output)
+		if err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func notRoot(t *testing.T) {
+	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.SocketFilter, License: "GPL", Instructions: asm.Instructions{
+		asm.Mov.Imm(asm.R0, 0),
+		asm.Return(),
+	}})
+	if err != nil {
+		t.Fatalf("no right to load programs: %v", err)
+	}
+	program.Close()
+	dir := filepath.Join(gate.DefaultDir, "test")
+	for _, pin := range []string{"values", "about", "guard", "load", "inbox", "receive"} {
+		path := filepath.Join(dir, pin)
+		if _, err := os.Stat(path); err != nil {
+			continue
+		}
+		for _, o := range []ebpf.LoadPinOptions{{}, {ReadOnly: true}} {
+			if m, err := ebpf.LoadPinnedMap(path, &o); !errors.Is(err, syscall.EACCES) {
+				t.Errorf("%s, read-only %v: %v, %v, want EACCES", pin, o.ReadOnly, m, err)
+			}
+		}
+		if err := os.Remove(path); !errors.Is(err, syscall.EACCES) {
+			t.Errorf("unlinking %s: %v, want EACCES", pin, err)
+		}
+	}
+	for id, err := ebpf.MapGetNextID(0); err == nil; id, err = ebpf.MapGetNextID(id) {
+		t.Errorf("it sees the map %d", id)
+	}
+	for id := range ebpf.MapID(1000) {
+		if m, err := ebpf.NewMapFromID(id); !errors.Is(err, syscall.EPERM) {
+			t.Errorf("map %d: %v, %v, want EPERM", id, m, err)
+			break
+		}
+	}
+	if err := os.Rename(dir, dir+"2"); !errors.Is(err, syscall.EACCES) {
+		t.Errorf("renaming the gate: %v, want EACCES", err)
+	}
+}
+
+// Whoever owns the folder of gates could put another gate in the place of one.
+func TestFolderOfAnother(t *testing.T) {
+	spec := trustingAs(t, "test")
+	for name, change := range map[string]func(string) error{
+		"another user's": func(dir string) error { return os.Chown(dir, 1000, 0) },
+		"everybody's":    func(dir string) error { return os.Chmod(dir, 0o777) },
+	} {
+		outer := "/sys/fs/bpf/outer"
+		dir := filepath.Join(outer, "gates")
+		for _, changed := range []string{dir, outer} {
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := change(changed); err != nil {
+				t.Fatal(err)
+			}
+			if err := gate.Create(dir, spec); err == nil {
+				t.Errorf("%s, %s: a gate was made", name, changed)
+			} else {
+				t.Log(err)
+			}
+			if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+				t.Errorf("%s, %s: left behind: %v %v", name, changed, left, err)
+			}
+			os.RemoveAll(outer)
+		}
+	}
+}
+
 // Whoever unlinks the inbox's program ends the gate, not its protection.
 func TestLinkGone(t *testing.T) {
 	forEachTrigger(t, trusting(t, "rsa2048"), func(t *testing.T, g *gate.Gate, l *gate.Loader) {

@@ -176,7 +176,10 @@ func (o *objects) pin(dir, name string) error {
 	if err := os.MkdirAll(scratch, 0o755); err != nil {
 		return err
 	}
-	err := o.pinAll(scratch)
+	err := checkOwners(dir)
+	if err == nil {
+		err = o.pinAll(scratch)
+	}
 	if err == nil {
 		path := filepath.Join(dir, name)
 		err = unix.Renameat2(unix.AT_FDCWD, scratch, unix.AT_FDCWD, path, unix.RENAME_NOREPLACE)

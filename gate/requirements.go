@@ -68,6 +68,34 @@ func onBPF(dir string) bool {
 	return err == nil && uint32(fs.Type) == unix.BPF_FS_MAGIC // the field has 32 bits on some machines
 }
 
+// checkOwners refuses a folder in which another user could put another gate in the place
+// of this one: in a BPF filesystem of mode 1777, which is mount's default, anybody may
+// have made it first.
+func checkOwners(dir string) error {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	for ; onBPF(dir); dir = filepath.Dir(dir) {
+		var link, folder unix.Stat_t
+		if err := unix.Lstat(dir, &link); err != nil {
+			return &os.PathError{Op: "lstat", Path: dir, Err: err}
+		}
+		if err := unix.Stat(dir, &folder); err != nil {
+			return &os.PathError{Op: "stat", Path: dir, Err: err}
+		}
+		for _, owner := range []uint32{link.Uid, folder.Uid} {
+			if owner != 0 && int(owner) != os.Geteuid() {
+				return fmt.Errorf("%s belongs to the user %d, who could put another gate in the place of this one", dir, owner)
+			}
+		}
+		if folder.Mode&unix.S_IWOTH != 0 && folder.Mode&unix.S_ISVTX == 0 {
+			return fmt.Errorf("every user may write to %s, and could put another gate in the place of this one", dir)
+		}
+	}
+	return nil
+}
+
 // privileged tells whether the process may load the programs: CAP_SYS_ADMIN, or
 // CAP_BPF with CAP_PERFMON.
 func privileged() bool {
