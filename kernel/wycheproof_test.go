@@ -17,14 +17,14 @@ var lax = []string{"BerEncodedSignature", "InvalidEncoding", "MissingZero"}
 // TestWycheproof holds RSA PKCS#1 v1.5 and ECDSA against signatures that others made to
 // break verifiers: no forged one is accepted, and every valid one is.
 func TestWycheproof(t *testing.T) {
-	ecdsaKey := func(curve string) func(group) publicKey {
-		return func(g group) publicKey {
-			return publicKey{kind: kindECDSA, curve: curve, raw: unhex(t, g.PublicKey.Uncompressed)}
+	ecdsaKey := func(curve string) func(group) *publicKey {
+		return func(g group) *publicKey {
+			return &publicKey{kind: kindECDSA, curve: curve, raw: unhex(t, g.PublicKey.Uncompressed)}
 		}
 	}
-	rsaKey := func(g group) publicKey { return publicKey{kind: kindRSA, raw: unhex(t, g.PublicKeyAsn)} }
+	rsaKey := func(g group) *publicKey { return &publicKey{kind: kindRSA, raw: unhex(t, g.PublicKeyAsn)} }
 	judged := 0
-	for file, key := range map[string]func(group) publicKey{
+	for file, key := range map[string]func(group) *publicKey{
 		"rsa_signature_2048_sha224_test.json": rsaKey, "rsa_signature_2048_sha256_test.json": rsaKey,
 		"rsa_signature_2048_sha384_test.json": rsaKey, "rsa_signature_2048_sha512_test.json": rsaKey,
 		"rsa_signature_3072_sha256_test.json": rsaKey, "rsa_signature_3072_sha512_test.json": rsaKey,
@@ -60,7 +60,7 @@ type vector struct {
 	Flags                     []string
 }
 
-func checkVector(t *testing.T, file string, key publicKey, sha string, v vector) {
+func checkVector(t *testing.T, file string, key *publicKey, sha string, v vector) {
 	t.Helper()
 	k, err := Of("7.0")
 	if err != nil {
@@ -73,7 +73,7 @@ func checkVector(t *testing.T, file string, key publicKey, sha string, v vector)
 	}
 	s := signature{kind: key.kind, hash: &k.hashes[i], value: unhex(t, v.Sig)}
 	s.over(unhex(t, v.Msg))
-	err = k.verifySignature(&key, &s)
+	err = k.verifySignature(key, &s)
 	switch {
 	case err != nil && v.Result == "valid":
 		t.Errorf("%s, %d, %s: refused: %v", file, v.TcID, v.Comment, err)
