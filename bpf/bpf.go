@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"syscall"
 )
 
 // Scheme says what a program's signature covers.
@@ -86,9 +87,13 @@ func (l *Loader) Check() error {
 		return ErrNoInstructions
 	case n/InstructionSize > MaxInstructions:
 		return &SizeError{"instructions", n / InstructionSize, MaxInstructions}
+	case l.endsInside():
+		return errEndsInside
 	}
 	return nil
 }
+
+var errEndsInside = errors.New("no BPF program: its last instruction is half of one")
 
 // Payload is what a signature of a scheme covers.
 func (l *Loader) Payload(s Scheme) []byte {
@@ -163,29 +168,84 @@ func (l *Loader) Scheme() Scheme {
 }
 
 // comparedHash finds the digest that a loader for Linux 6.18 to 7.2 has in its
-// instructions. For each of its four words libbpf's emit_signature_match wrote
+// instructions. It is where libbpf's emit_signature_match puts it and in the way that it
+// does, or nowhere: a comparison that is not reached, or has no consequence, is none.
 //
-//	r1 = map 0; r2 = *(u64 *)(r1 + 8 * i); r3 = word
+//	r6 = r1                  bpf_gen__init: the stack is cleared
+//	...
+//	goto check
+//	cleanup: ...             which ends the program
+//	check:                   from Linux 7.2 on: if (map 0's excl != 1) goto cleanup
+//	r1 = map 0; r2 = *(u64 *)(r1 + 8 * i); r3 = word i; r7 = -EINVAL; if (r2 != r3) goto cleanup
+//
+// Before Linux 7.2 it went to the second instruction of cleanup, which ends in the same way.
 func (l *Loader) comparedHash() (hash []byte, compares bool) {
-	const words, block = sha256.Size / 8, 5 * InstructionSize
-	code := l.Instructions
-	o := byteOrder(code)
-	for at := 0; at+block <= len(code) && len(hash) < words*8; at += InstructionSize {
-		insn := code[at : at+block]
-		if insn[0] != 0x18 || insn[1] != o.registers(1, pseudoMapIndex) || !allZero(insn[2:16]) {
-			continue
-		}
-		load, word := insn[16:24], insn[24:40]
-		isLoad := load[0] == 0x79 && load[1] == o.registers(2, 1) && int(o.Uint16(load[2:])) == len(hash)
-		isWord := word[0] == 0x18 && word[1] == o.registers(3, 0)
-		if isLoad && isWord {
-			value := uint64(o.Uint32(word[4:])) | uint64(o.Uint32(word[12:]))<<32
-			var b [8]byte
-			o.PutUint64(b[:], value)
-			hash = append(hash, b[:]...)
-		}
+	const words, cleanup = sha256.Size / 8, 7 // instructions before cleanup
+	if len(l.Instructions) < cleanup*InstructionSize {
+		return nil, false
 	}
-	return hash, len(hash) == words*8
+	c := code{order: byteOrder(l.Instructions), rest: l.Instructions}
+	ok := c.next(0xbf, 6, 1, 0) && c.next(0xbf, 1, 10, 0) && c.next(0x07, 1, 0, 0) && c.next(0xb7, 2, 0, 0) && c.next(0xb7, 3, 0, 0) && c.next(0x85, 0, 0, 0)
+	skip := int(int16(c.order.Uint16(c.rest[2:])))
+	if !ok || !c.next(0x05, 0, 0, int16(skip)) || skip < 0 || skip*InstructionSize > len(c.rest) {
+		return nil, false
+	}
+	c.at, c.rest = cleanup+skip, c.rest[skip*InstructionSize:]
+	target := cleanup + 1
+	if exclusive := c; exclusive.mapHead(0x61, sha256.Size) {
+		if target = cleanup; !exclusive.fails(0x55, 2, 0, 1, target) {
+			return nil, false
+		}
+		c = exclusive
+	}
+	for len(hash) < words*8 {
+		if !c.mapHead(0x79, len(hash)) || len(c.rest) < 2*InstructionSize {
+			return nil, false
+		}
+		word := c.rest
+		if !c.next(0x18, 3, 0, 0) || !c.next(0, 0, 0, 0) || !c.fails(0x5d, 2, 3, 0, target) {
+			return nil, false
+		}
+		value := uint64(c.order.Uint32(word[4:])) | uint64(c.order.Uint32(word[12:]))<<32
+		hash = append(hash, make([]byte, 8)...)
+		c.order.PutUint64(hash[len(hash)-8:], value)
+	}
+	return hash, true
+}
+
+// code reads instructions one after the other.
+type code struct {
+	order order
+	at    int // of the next instruction
+	rest  []byte
+}
+
+// next skips an instruction, if it is that one, whatever its immediate is.
+func (c *code) next(opcode, destination, source byte, offset int16) bool {
+	if len(c.rest) < InstructionSize || c.rest[0] != opcode || c.rest[1] != c.order.registers(destination, source) || int16(c.order.Uint16(c.rest[2:])) != offset {
+		return false
+	}
+	c.at, c.rest = c.at+1, c.rest[InstructionSize:]
+	return true
+}
+
+// immediate is that of the instruction that next has skipped.
+func (c *code) immediate(all []byte) int32 {
+	return int32(c.order.Uint32(all[4:]))
+}
+
+// mapHead skips r1 = map 0; r2 = *(r1 + offset).
+func (c *code) mapHead(load byte, offset int) bool {
+	head := c.rest
+	return c.next(0x18, 1, pseudoMapIndex, 0) && c.immediate(head) == 0 &&
+		c.next(0, 0, 0, 0) && c.immediate(head[InstructionSize:]) == 0 && c.next(load, 2, 1, int16(offset))
+}
+
+// fails skips r7 = -EINVAL; if (r2 != what) goto target.
+func (c *code) fails(jump, destination, source byte, immediate int32, target int) bool {
+	head := c.rest
+	return c.next(0xb7, 7, 0, 0) && c.immediate(head) == -int32(syscall.EINVAL) &&
+		c.next(jump, destination, source, int16(target-c.at-1)) && c.immediate(head[InstructionSize:]) == immediate
 }
 
 // readsExclusive tells the loaders of libbpf from Linux 7.2 on that compare their map's
@@ -205,6 +265,32 @@ func (l *Loader) readsExclusive() bool {
 	}
 	return false
 }
+
+// usesMap reports whether an instruction names a map, or a value in one, by a descriptor or
+// by an index.
+func (l *Loader) usesMap() bool {
+	const mapFD, mapValue, mapIndexValue = 1, 2, 6 // BPF_PSEUDO_MAP_FD and its like
+	code := l.Instructions[:len(l.Instructions)/InstructionSize*InstructionSize]
+	o := byteOrder(code)
+	for at := 0; at < len(code); at += InstructionSize {
+		if code[at] != 0x18 {
+			continue
+		}
+		switch o.source(code[at:]) {
+		case mapFD, mapValue, pseudoMapIndex, mapIndexValue:
+			return true
+		}
+		at += InstructionSize // the other half of the constant
+	}
+	return false
+}
+
+// ErrNoData: the loader uses a map, and what is in it is not known. A signature of the
+// instructions would let any contents in, where that is all that is verified.
+var ErrNoData = errors.New("the loader uses a map, and its contents are empty or not named")
+
+// lacksData is why ErrNoData is returned.
+func (l *Loader) lacksData() bool { return len(l.Data) == 0 && (l.ExclusiveHash != nil || l.usesMap()) }
 
 // pseudoMapIndex is BPF_PSEUDO_MAP_IDX: the immediate is an index into fd_array.
 const pseudoMapIndex = 5

@@ -3,6 +3,7 @@ package bpf_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -136,7 +137,7 @@ func TestVerify(t *testing.T) {
 		{"new, hash", "7.3", "rsa2048", changed(new.Loader, hash), syscall.EACCES, "check_map_prog_compatibility"},
 		{"new on old", "6.18.15", "rsa2048", &new.Loader, syscall.EKEYREJECTED, "public_key_verify_signature"},
 		{"new, no signature", "7.3", "rsa2048", &unsigned, syscall.EINVAL, "bpf_prog_verify_signature"},
-		{"before signatures", "6.12", "rsa2048", &new.Loader, syscall.E2BIG, "bpf_check_uarg_tail_zero"},
+		{"before signatures", "6.12", "rsa2048", &new.Loader, syscall.EINVAL, "map_create"},
 		{"nothing", "7.3", "rsa2048", &bpf.Loader{}, syscall.E2BIG, "bpf_prog_load"},
 	} {
 		v, err := bpf.Verify(judge(t, test.release, test.trusted), test.loader)
@@ -196,7 +197,20 @@ func TestSignRefuses(t *testing.T) {
 }
 
 // arrays is a skeleton of the least size.
-const arrays = `char opts_data[] = "d"; char opts_insn[] = "\0\x01\2345678"; char opts_sig[] = "s"; char opts_excl_hash[] = "h";`
+const arrays = `static inline int x__load(struct x *skel) {
+	struct bpf_load_and_run_opts opts = {}; int err;
+	static const char opts_data[] __attribute__((__aligned__(8))) = "d";
+	static const char opts_insn[] __attribute__((__aligned__(8))) = "\0\x01\2345678";
+	static const char opts_sig[] __attribute__((__aligned__(8))) = "s";
+	static const char opts_excl_hash[] __attribute__((__aligned__(8))) = "h";
+	opts.signature = (void *)opts_sig; opts.signature_sz = sizeof(opts_sig) - 1;
+	opts.excl_prog_hash = (void *)opts_excl_hash; opts.excl_prog_hash_sz = sizeof(opts_excl_hash) - 1;
+	opts.keyring_id = skel->keyring_id; opts.ctx = (struct bpf_loader_ctx *)skel;
+	opts.data_sz = sizeof(opts_data) - 1; opts.data = (void *)opts_data;
+	opts.insns_sz = sizeof(opts_insn) - 1; opts.insns = (void *)opts_insn;
+	err = bpf_load_and_run(&opts); if (err < 0) return err;
+	return 0;
+}`
 
 // TestSpelling: what a C compiler takes for the same arrays is read as the same.
 func TestSpelling(t *testing.T) {
@@ -206,22 +220,21 @@ func TestSpelling(t *testing.T) {
 		"no space":    strings.ReplaceAll(arrays, " = ", "="),
 		"lines":       strings.ReplaceAll(arrays, " = ", "\n\t=\n\t"),
 		"CRLF":        strings.ReplaceAll(strings.ReplaceAll(arrays, " = ", "\r\n=\r\n"), `"d"`, "\"\\\r\nd\\\r\n\""),
-		"attribute":   strings.ReplaceAll(arrays, "[] ", `[] __attribute__((__aligned__(8))) `),
 		"brackets":    strings.ReplaceAll(arrays, "[]", `[ /* a */ ]`),
 		"parts":       strings.ReplaceAll(arrays, `"d"`, "\"\" /* a */ \"d\" // b\n \"\""),
 		"octal":       strings.ReplaceAll(arrays, `\0\x01\234`, `\000\001\x9c""`),
 		"continued":   strings.ReplaceAll(arrays, `\0\x01`, "\\\n\\0\\\n\\x01\\\n"),
 		"comments":    `/* opts_sig[] = "x"; */ // opts_sig[] = "y";` + "\n" + arrays,
 		"in a string": `char *s = "opts_sig[] = \"z\";";` + arrays,
-		"mentioned":   arrays + `opts.signature_sz = sizeof(opts_sig) - 1; p = opts_sig; extern char opts_data[];`,
-		"apostrophe":  "#if 0\ndon't\n#endif\n" + arrays + `char c = '"', d = '\'';`,
+		"apostrophe":  arrays + `char c = '"', d = '\'';`,
+		"guard":       "/* a */\n#ifndef X\n#define X\n" + arrays + "\n#ifdef __cplusplus\n#endif\n#endif /* X */\n",
 	} {
 		s, err := bpf.ParseSkeleton([]byte(source))
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if c := compiled(t, source); name != "mentioned" && c != fmt.Sprintf("%x %x %x %x\n", s.Instructions, s.Data, s.Signature, s.ExclusiveHash) {
+		if c := compiled(t, source); c != fmt.Sprintf("%x %x %x %x\n", s.Instructions, s.Data, s.Signature, s.ExclusiveHash) {
 			t.Errorf("%s: a compiler reads %s", name, c)
 		}
 		if string(s.Instructions) != code || string(s.Data) != "d" || string(s.Signature) != "s" || string(s.ExclusiveHash) != "h" {
@@ -238,9 +251,19 @@ func TestSpelling(t *testing.T) {
 func compiled(t *testing.T, source string) string {
 	t.Helper()
 	dir := t.TempDir()
-	program := "#include <stdio.h>\n" + source + `
-#define show(array, end) for (size_t i = 0; i + 1 < sizeof(array); i++) printf("%02x", array[i] & 0xff); printf(end)
-int main(void) { show(opts_insn, " "); show(opts_data, " "); show(opts_sig, " "); show(opts_excl_hash, "\n"); }
+	program := `#include <stdio.h>
+struct bpf_load_and_run_opts {
+	struct bpf_loader_ctx *ctx; const void *data, *insns, *signature, *excl_prog_hash;
+	unsigned data_sz, insns_sz, signature_sz, excl_prog_hash_sz; int keyring_id;
+};
+struct x { int keyring_id; };
+static void show(const unsigned char *b, unsigned n, const char *end) { for (unsigned i = 0; i < n; i++) printf("%02x", b[i]); printf("%s", end); }
+static int bpf_load_and_run(struct bpf_load_and_run_opts *o) {
+	show(o->insns, o->insns_sz, " "); show(o->data, o->data_sz, " "); show(o->signature, o->signature_sz, " "); show(o->excl_prog_hash, o->excl_prog_hash_sz, "\n");
+	return 0;
+}
+` + source + `
+int main(void) { struct x x = { 0 }; return x__load(&x); }
 `
 	if err := os.WriteFile(filepath.Join(dir, "x.c"), []byte(program), 0o600); err != nil {
 		t.Fatal(err)
@@ -264,34 +287,34 @@ func TestHostile(t *testing.T) {
 		"":                             "not a light skeleton",
 		"int main(void) { return 0; }": "not a light skeleton",
 		"\x7fELF\x02\x01\x01":          "not a light skeleton",
-		replace(`char opts_insn[] = "\0\x01\2345678";`, ""):             "not a light skeleton",
-		replace(`char opts_sig[] = "s";`, ""):                           "is not signed",
-		replace(`char opts_excl_hash[] = "h";`, ""):                     "is not signed",
-		"opts.insns = (void *)\"x\"; err = bpf_load_and_run(&opts);":    "is not signed",
-		arrays + `char opts_sig[] = "t";`:                               "opts_sig is defined twice",
-		replace(`"s"`, `s`):                                             "opts_sig is no string",
-		replace(`"s"`, `{ 1, 2 }`):                                      "opts_sig is no string",
-		replace(`opts_sig[]`, `opts_sig[8]`):                            "opts_sig has a size of its own",
-		replace(`"s"`, `"s" + 1`):                                       "opts_sig is no string",
-		replace(`"s"`, `"s`):                                            "",
-		replace(`"s";`, `"s`):                                           "",
-		replace(`"s"`, `"\x"`):                                          "an escape without digits",
-		replace(`"s"`, `"\x100"`):                                       "larger than a byte",
-		replace(`"s"`, `"\400"`):                                        "larger than a byte",
-		replace(`"s"`, `"\q"`):                                          "an escape that C does not have",
-		replace(`"s"`, "\"s\n\""):                                       "does not end on its line",
-		arrays + `"`:                                                    "a string that does not end",
-		arrays + `"\`:                                                   "a string that does not end",
-		arrays + "\n\n\"":                                               "line 3",
-		arrays[:60]:                                                     "",
-		strings.Repeat("opts_sig[] x ", 100_000):                        "not a light skeleton",
-		strings.Repeat("opts_sig", 100_000):                             "not a light skeleton",
-		strings.Repeat("/*", 100_000) + strings.Repeat(`"\`, 100_000):   "not a light skeleton",
-		strings.Repeat(`opts_sig[] = "" `, 50_000):                      "opts_sig is no string",
-		`opts_sig[] = ` + strings.Repeat(`"\x41"`, 100_000) + `; /*`:    "not a light skeleton",
-		strings.Repeat("'", 100_000) + "opts_sig[] = \"a\"; '\\":        "not a light skeleton",
-		string(make([]byte, bpf.MaxSkeleton+1)):                         "kernels take at most",
-		"opts_sig[" + strings.Repeat("9", 100_000) + "] = \"\"; char x": "has a size of its own",
+		replace(`static const char opts_insn[] __attribute__((__aligned__(8))) = "\0\x01\2345678";`, ""): "is not signed",
+		replace(`static const char opts_sig[] __attribute__((__aligned__(8))) = "s";`, ""):               "is not signed",
+		replace(`static const char opts_excl_hash[] __attribute__((__aligned__(8))) = "h";`, ""):         "is not signed",
+		"opts.insns = (void *)\"x\"; err = bpf_load_and_run(&opts);":                                     "is not signed",
+		arrays + `char opts_sig[] = "t";`:                                                                "opts_sig is defined twice",
+		replace(`"s"`, `s`):                                                                              "opts_sig is no string",
+		replace(`"s"`, `{ 1, 2 }`):                                                                       "opts_sig is no string",
+		replace(`opts_sig[]`, `opts_sig[8]`):                                                             "opts_sig has a size of its own",
+		replace(`"s"`, `"s" + 1`):                                                                        "opts_sig is no string",
+		replace(`"s"`, `"s`):                                                                             "",
+		replace(`"s";`, `"s`):                                                                            "",
+		replace(`"s"`, `"\x"`):                                                                           "an escape without digits",
+		replace(`"s"`, `"\x100"`):                                                                        "larger than a byte",
+		replace(`"s"`, `"\400"`):                                                                         "larger than a byte",
+		replace(`"s"`, `"\q"`):                                                                           "an escape that C does not have",
+		replace(`"s"`, "\"s\n\""):                                                                        "does not end on its line",
+		arrays + `"`:                                                                                     "a string that does not end",
+		arrays + `"\`:                                                                                    "a string that does not end",
+		arrays + "\n\n\"":                                                                                "line 16",
+		arrays[:60]:                                                                                      "",
+		strings.Repeat("opts_sig[] x ", 100_000):                                                         "not a light skeleton",
+		strings.Repeat("opts_sig", 100_000):                                                              "not a light skeleton",
+		strings.Repeat("/*", 100_000) + strings.Repeat(`"\`, 100_000):                                    "not a light skeleton",
+		strings.Repeat(`opts_sig[] = "" `, 50_000):                                                       "opts_sig is no string",
+		`opts_sig[] = ` + strings.Repeat(`"\x41"`, 100_000) + `; /*`:                                     "not a light skeleton",
+		strings.Repeat("'", 100_000) + "opts_sig[] = \"a\"; '\\":                                         "not a light skeleton",
+		string(make([]byte, bpf.MaxSkeleton+1)):                                                          "kernels take at most",
+		"opts_sig[" + strings.Repeat("9", 100_000) + "] = \"\"; char x":                                  "has a size of its own",
 	} {
 		_, err := bpf.ParseSkeleton([]byte(source))
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -407,4 +430,105 @@ func Example() {
 	// Output:
 	// .secondary_trusted_keys accepts 6088 bytes
 	// .builtin_trusted_keys refuses: ENOKEY
+}
+
+// TestOtherUse: a compiler may see another program than was signed, or none that is signed,
+// where a header is not bpftool's word for word.
+func TestOtherUse(t *testing.T) {
+	replace := func(old, new string) string {
+		t.Helper()
+		if !strings.Contains(arrays, old) {
+			t.Fatalf("no %q", old)
+		}
+		return strings.Replace(arrays, old, new, 1)
+	}
+	call := "err = bpf_load_and_run(&opts);"
+	for what, source := range map[string]string{
+		"no signature":            replace("opts.signature = (void *)opts_sig; opts.signature_sz = sizeof(opts_sig) - 1;", ""),
+		"an empty signature":      replace("sizeof(opts_sig) - 1", "0"),
+		"no exclusive map":        replace("opts.excl_prog_hash = (void *)opts_excl_hash; opts.excl_prog_hash_sz = sizeof(opts_excl_hash) - 1;", ""),
+		"data for instructions":   replace("opts.insns = (void *)opts_insn", "opts.insns = (void *)opts_data"),
+		"a byte more":             replace("sizeof(opts_insn) - 1", "sizeof(opts_insn)"),
+		"set once more":           replace(call, "opts.insns = evil; "+call),
+		"by a pointer":            replace(call, "*(void **)((char *)&opts + 8) = evil; "+call),
+		"returned before":         replace(call, "return 0; "+call),
+		"loaded twice":            replace(call, "bpf_load_and_run(&other); "+call),
+		"in another function":     arrays + " int f(void) { return bpf_load_and_run(&x); }",
+		"copied over":             arrays + " void f(void) { g(opts_insn); }",
+		"a macro":                 "#define opts_insn evil\n" + arrays,
+		"a macro of a field":      "#define insns data\n" + arrays,
+		"left out":                "#if 0\n" + arrays + "\n#endif\n",
+		"left out for C":          "#ifdef __cplusplus\n" + arrays + "\n#endif\n",
+		"behind a guard":          "#ifndef X\n#define X\n#endif\n" + arrays,
+		"included":                "#include \"evil.h\"\n" + arrays,
+		"an alternative":          "#ifndef X\n#define X\n#else\n" + arrays + "\n#endif\n",
+		"a digraph":               "%:define opts_insn evil\n" + arrays,
+		"a trigraph":              "// ?" + "?/\n" + arrays,
+		"a continued comment":     "// \\ \n" + arrays,
+		"a continued word":        replace("opts.insns =", "opts.in\\\nsns ="),
+		"a raw string":            `char *s = R"x("; )x";` + arrays,
+		"a zero byte":             "//\x00\n" + arrays,
+		"another skeleton's name": strings.Replace(arrays, "struct x", "struct y", 1),
+		"no function":             replace("static inline int x__load(struct x *skel) ", "void *f(void) "),
+		"a pragma":                "#pragma push_macro(\"opts\")\n" + arrays,
+		"behind the end":          "#ifndef X\n#define X\n" + arrays + "\n#endif\nint x;\n",
+	} {
+		if _, err := bpf.ParseSkeleton([]byte(source)); err == nil {
+			t.Errorf("%s: taken", what)
+		}
+	}
+}
+
+// TestFalseCheck: a comparison of the map's digest counts where libbpf puts it and as it does.
+func TestFalseCheck(t *testing.T) {
+	if _, oldest := skeleton(t, "allowlist-7.7-rsa2048"); oldest.Scheme() != bpf.Instructions || !oldest.DataMatches() {
+		t.Error("the loader of bpftool 7.7.0 counts as one without a comparison")
+	}
+	_, old := skeleton(t, "allowlist-6.18-rsa2048")
+	const size, check = bpf.InstructionSize, 30 // the first instruction of the comparison
+	change := func(at int, with ...byte) bpf.Loader {
+		other := old.Loader
+		other.Instructions = bytes.Clone(other.Instructions)
+		copy(other.Instructions[at*size:], with)
+		hash := sha256.Sum256(other.Instructions)
+		other.ExclusiveHash = hash[:]
+		return other
+	}
+	for what, loader := range map[string]bpf.Loader{
+		"a jump to the next":        change(check+11, 0x5d, 0x32, 0, 0),
+		"a comparison with itself":  change(check+11, 0x5d, 0x33),
+		"another comparison":        change(check+11, 0x1d),
+		"of 32 bits":                change(check+11, 0x5e),
+		"no error":                  change(check+10, 0xb7, 7, 0, 0, 0, 0, 0, 0),
+		"one of four":               change(check+18, 0x5d, 0x32, 0, 0),
+		"behind the cleanup":        change(check+11, 0x5d, 0x32, 0xe0, 0xff),
+		"jumped over":               change(6, 0x05, 0, byte(23+33), 0),
+		"another map":               change(check+5, 0x18, 0x51, 0, 0, 1),
+		"exclusive without a cause": change(check+4, 0x55, 2, 0, 0),
+		"ended before":              change(5, 0x95, 0, 0, 0, 0, 0, 0, 0),
+	} {
+		if loader.Scheme() == bpf.Instructions {
+			t.Errorf("%s: counts as a comparison", what)
+		}
+		var scheme *bpf.SchemeError
+		if err := loader.CheckScheme(bpf.Instructions); !errors.As(err, &scheme) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// TestNoData: a loader whose map's contents are not known is not signed, or judged.
+func TestNoData(t *testing.T) {
+	for _, name := range []string{"allowlist-6.18-rsa2048", "allowlist-7.3-rsa2048"} {
+		_, s := skeleton(t, name)
+		for _, data := range [][]byte{nil, {}} {
+			bare := bpf.Loader{Instructions: s.Instructions, Data: data, Signature: s.Signature}
+			if _, err := bare.Sign(t.Context(), newSigner(t, "rsa2048")); !errors.Is(err, bpf.ErrNoData) {
+				t.Errorf("%s: %v", name, err)
+			}
+			if v, err := bpf.Verify(judge(t, "7.3", "rsa2048"), &bare); !errors.Is(err, bpf.ErrNoData) {
+				t.Errorf("%s: %v, %v", name, v, err)
+			}
+		}
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"sign-file/kernel"
 	"sign-file/signfile"
 )
 
@@ -41,6 +42,9 @@ func (l *Loader) CheckScheme(s Scheme) error {
 	if n := len(l.Instructions) + len(l.Data); s == InstructionsAndMap && n > MaxPayload {
 		return &SizeError{"bytes of instructions and data", n, MaxPayload}
 	}
+	if l.lacksData() {
+		return ErrNoData
+	}
 	if made := l.Scheme(); made != s && (len(l.Data) > 0 || made == Instructions) {
 		return &SchemeError{made, s}
 	}
@@ -49,6 +53,21 @@ func (l *Loader) CheckScheme(s Scheme) error {
 	}
 	if !l.DataMatches() {
 		return ErrData
+	}
+	return nil
+}
+
+// CheckKernel is CheckScheme for the scheme of one kernel, and returns as well why that one
+// would not run the loader, where this is known.
+func (l *Loader) CheckKernel(k *kernel.Kernel) error {
+	if err := l.CheckScheme(SchemeOf(k)); err != nil {
+		return err
+	}
+	if !l.readsExclusive() {
+		return nil
+	}
+	if v, err := judgeExclusive(k); err == nil && v != nil {
+		return fmt.Errorf("%s (%v); %s", v.Reason, v.Errno, v.Advice)
 	}
 	return nil
 }

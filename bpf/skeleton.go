@@ -32,11 +32,16 @@ var ErrNoSkeleton = errors.New("is not a light skeleton (bpftool gen skeleton -L
 
 // SyntaxError is a header that is not as bpftool writes it.
 type SyntaxError struct {
-	Line   int // from 1
+	Line   int // from 1; 0 where it is no single line
 	Reason string
 }
 
-func (e *SyntaxError) Error() string { return fmt.Sprintf("line %d: %s", e.Line, e.Reason) }
+func (e *SyntaxError) Error() string {
+	if e.Line == 0 {
+		return e.Reason
+	}
+	return fmt.Sprintf("line %d: %s", e.Line, e.Reason)
+}
 
 // names of the arrays in the header.
 const (
@@ -47,8 +52,9 @@ const (
 )
 
 // ParseSkeleton reads a signed light skeleton. It takes any C string in the four arrays, and
-// nothing but one: whatever decides which of two is compiled is not looked at, so that
-// there must not be two.
+// nothing but one, and demands that they are used as bpftool uses them: a header that loads
+// something else is a *SyntaxError. What the functions around them do besides, the
+// compiler knows alone.
 func ParseSkeleton(source []byte) (*Skeleton, error) {
 	if len(source) > MaxSkeleton {
 		return nil, &SizeError{"bytes of a skeleton", len(source), MaxSkeleton}
@@ -69,6 +75,9 @@ func ParseSkeleton(source []byte) (*Skeleton, error) {
 			return nil, ErrUnsigned // bpftool before 7.7 has no array for them
 		}
 		return nil, ErrNoSkeleton
+	}
+	if err := s.checkUse(); err != nil {
+		return nil, err
 	}
 	made := &Skeleton{source: bytes.Clone(source), signature: found[arraySignature]}
 	made.Loader = Loader{
@@ -167,7 +176,9 @@ func (s *scanner) next() int {
 			s.at++
 			continue
 		case bytes.HasPrefix(rest, []byte("//")):
-			end = bytes.IndexByte(rest, '\n')
+			if end = bytes.IndexByte(rest, '\n'); bytes.IndexByte(rest[:max(end, 0)], '\\') >= 0 {
+				return s.at // which may go on in the next line: the backslash is a sign of its own
+			}
 		case bytes.HasPrefix(rest, []byte("/*")):
 			if end = bytes.Index(rest[2:], []byte("*/")); end >= 0 {
 				end += 4

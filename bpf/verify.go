@@ -38,6 +38,9 @@ func Verify(judge *kernel.Judge, l *Loader) (*kernel.Verdict, error) {
 	if v := l.refusedBefore(k, scheme); v != nil {
 		return v, nil
 	}
+	if l.lacksData() {
+		return nil, fmt.Errorf("not decided: %w", ErrNoData)
+	}
 	if len(l.Signature) == 0 {
 		return nil, errors.New("not decided: no signature, and without one a kernel takes it as it takes any program")
 	}
@@ -82,8 +85,12 @@ func (l *Loader) refusedBefore(k *kernel.Kernel, scheme Scheme) *kernel.Verdict 
 	const where = "bpf_prog_verify_signature"
 	count, size, bound := len(l.Instructions)/InstructionSize, len(l.Instructions)+len(l.Data), scheme == InstructionsAndMap
 	switch {
+	case scheme == 0 && l.ExclusiveHash != nil:
+		return refusal(k, syscall.EINVAL, "map_create", "load it on Linux 6.18 or later", "kernel %s knows neither exclusive maps nor signatures of BPF programs", k.Release())
 	case scheme == 0:
 		return refusal(k, syscall.E2BIG, "bpf_check_uarg_tail_zero", "load it on Linux 6.18 or later", "kernel %s knows no signatures of BPF programs", k.Release())
+	case l.ExclusiveHash != nil && len(l.Data) == 0:
+		return refusal(k, syscall.EINVAL, "map_create", getAnew, "the loader's map would have no bytes")
 	case len(l.ExclusiveHash) != sha256.Size && l.ExclusiveHash != nil:
 		return refusal(k, syscall.EINVAL, "map_create", getAnew, "excl_prog_hash has %d bytes, and not %d", len(l.ExclusiveHash), sha256.Size)
 	case count == 0 || count > MaxInstructions:

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 
 	"github.com/urfave/cli/v2"
@@ -127,7 +128,11 @@ func (p *program) readSkeleton(path string) (*loaderFile, error) {
 func parseSkeleton(path string, source []byte) (*loaderFile, error) {
 	skeleton, err := bpf.ParseSkeleton(source)
 	if err != nil {
-		if is := whatIs(source[:min(len(source), maxLook)]); errors.Is(err, bpf.ErrNoSkeleton) && is.name != "" {
+		is := whatIs(source[:min(len(source), maxLook)])
+		switch {
+		case isELF(source):
+			err = errors.New("is an ELF object: bpftool gen skeleton -L -S makes a skeleton of it")
+		case is.name != "" && is.name != aSkeleton:
 			err = fmt.Errorf("%w: this is %s", err, is.name)
 		}
 		return nil, about(path, err)
@@ -195,21 +200,22 @@ func (p *program) openLoader(c *cli.Context, before int) (l *loaderFile, out str
 	return l, out, err
 }
 
-// wantedScheme is what --kernel asks for, and by default what the loader was made for.
-func wantedScheme(c *cli.Context, l *bpf.Loader) (bpf.Scheme, error) {
+// wantedKernel is the one of --kernel, nil where there is none.
+func wantedKernel(c *cli.Context) (*kernel.Kernel, error) {
+	if !c.IsSet("kernel") {
+		return nil, nil
+	}
 	release := c.String("kernel")
-	if release == "" {
-		return l.Scheme(), nil
-	}
 	k, err := kernel.Of(release)
-	if err != nil {
-		return 0, usagef("--kernel: %v", err)
+	switch {
+	case release == "":
+		return nil, usagef("--kernel is empty (a variable that is not set?)")
+	case err != nil:
+		return nil, usagef("--kernel: %v", err)
+	case bpf.SchemeOf(k) == 0:
+		return nil, usagef("--kernel %s: BPF programs have signatures from 6.18 on", release)
 	}
-	scheme := bpf.SchemeOf(k)
-	if scheme == 0 {
-		return 0, usagef("--kernel %s: BPF programs have signatures from 6.18 on", release)
-	}
-	return scheme, nil
+	return k, nil
 }
 
 // checkedLoader is openLoader for one that is to be signed.
@@ -218,15 +224,29 @@ func (p *program) checkedLoader(c *cli.Context, before int) (*loaderFile, string
 	if err != nil {
 		return nil, "", err
 	}
-	scheme, err := wantedScheme(c, &l.Loader)
-	if err == nil {
-		err = about(l.name, l.CheckScheme(scheme))
-	}
-	if err != nil {
+	if err := p.checkLoader(c, l); err != nil {
 		l.close()
 		return nil, "", err
 	}
 	return l, out, nil
+}
+
+// checkLoader returns why a loader is not to be signed, for the kernel of --kernel if there
+// is one.
+func (p *program) checkLoader(c *cli.Context, l *loaderFile) error {
+	k, err := wantedKernel(c)
+	switch {
+	case err != nil:
+		return err
+	case k != nil:
+		err = l.CheckKernel(k)
+	default:
+		err = l.CheckScheme(l.Scheme())
+	}
+	if errors.Is(err, bpf.ErrNoData) && l.skeleton == nil && c.String("data") == "" {
+		err = fmt.Errorf("%w (--data FILE names them)", err)
+	}
+	return about(l.name, err)
 }
 
 func (p *program) bpfSign(c *cli.Context) error {
@@ -236,7 +256,7 @@ func (p *program) bpfSign(c *cli.Context) error {
 		return err
 	}
 	defer l.close()
-	if err := notTheKey(out, args[1], args[2]); err != nil {
+	if err := keepInputs(c, out, l, args[1], args[2]); err != nil {
 		return err
 	}
 	signer, closeKey, err := p.openSigner(c.Context, p.askPIN(), args[0], args[1], args[2], messageForm{likeBPFTool: true})
@@ -253,7 +273,7 @@ func (p *program) bpfAttach(c *cli.Context) error {
 		return err
 	}
 	defer l.close()
-	if err := notTheKey(out, c.String("cert"), c.String("signature")); err != nil {
+	if err := keepInputs(c, out, l, c.String("cert"), c.String("signature")); err != nil {
 		return err
 	}
 	signer, mistake, err := p.presigned(c, messageForm{likeBPFTool: true})
@@ -261,6 +281,28 @@ func (p *program) bpfAttach(c *cli.Context) error {
 		return err
 	}
 	return p.signLoader(c, l, signer, mistake, out)
+}
+
+// keepInputs refuses an output that is one of the inputs, or another program's skeleton, as
+// *.lskel.h names them.
+func keepInputs(c *cli.Context, out string, l *loaderFile, inputs ...string) error {
+	if err := notTheKey(out, append(inputs, c.String("insns"), c.String("data"))...); err != nil {
+		return err
+	}
+	if out == "" || out == "-" || l.skeleton == nil {
+		return nil
+	}
+	if info, err := os.Stat(out); err != nil || !info.Mode().IsRegular() {
+		return nil // the error is another's to tell
+	}
+	source, err := bounded.ReadFile(out, bpf.MaxSkeleton)
+	if err != nil {
+		return nil
+	}
+	if other, err := bpf.ParseSkeleton(source); err == nil && !bytes.Equal(other.Instructions, l.Instructions) {
+		return about(out, errors.New("is the skeleton of another program, which would be overwritten (one skeleton at a time: the second name is the output's)"))
+	}
+	return nil
 }
 
 // signLoader signs and writes: the skeleton with its new signature, or a bare loader's
@@ -480,11 +522,15 @@ func (p *program) bpfExtract(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	scheme, err := wantedScheme(c, &l.Loader)
-	if err != nil {
+	if err := notTheKey(output(args, 1), args[0]); err != nil {
 		return err
 	}
-	part := l.Payload(scheme)
+	if c.IsSet("kernel") {
+		if err := p.checkLoader(c, l); err != nil {
+			return err
+		}
+	}
+	part := l.Payload(l.Scheme())
 	switch {
 	case c.Bool("signature"):
 		part = l.Signature

@@ -4,7 +4,9 @@
 # Makes the light skeletons of this folder with the two bpftools that test/bpf/tools.sh has
 # fetched to TOOLS: of the gate's program and of the reader's example, for both schemes,
 # signed with rsa2048; of the example also with rsa4096, which is what bpf sign has to make
-# of the former. bpftool makes the same bytes of the same object.
+# of the former. bpftool makes the same bytes of the same object. allowlist-7.7-rsa2048.lskel.h is
+# of bpftool 7.7.0, built from its public repository (libbpf/bpftool, v7.7.0), since Debian has
+# none any more: BPFTOOL_7_7 names it.
 set -euo pipefail
 [ $# = 1 ] || { sed -n '2s/^# //p' "$0" >&2; exit 2; }
 tools=$(realpath "$1")
@@ -20,4 +22,6 @@ for series in 6.18 7.3; do
 		skeleton $series ../../gate/reader/example/allowlist_bpfel.o allowlist $key allowlist-$series-$key.lskel.h
 	done
 done
+[ -z "${BPFTOOL_7_7:-}" ] || "$BPFTOOL_7_7" gen skeleton -L -S -k ../keys/rsa2048.key -i ../keys/rsa2048.x509 \
+	../../gate/reader/example/allowlist_bpfel.o name allowlist >allowlist-7.7-rsa2048.lskel.h
 "$tools/7.3/bin/bpftool" gen skeleton -L ../../gate/reader/example/allowlist_bpfel.o name allowlist >allowlist-unsigned.lskel.h
