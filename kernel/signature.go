@@ -147,6 +147,9 @@ func (k *Kernel) verifyRSA(key *publicKey, s *signature) error {
 	if !k.rsaSize(size * 8) {
 		return refuse(syscall.EINVAL, "rsa_check_key_length", "the kernel does not take RSA keys of %d bits", size*8)
 	}
+	if len(s.value) != size && e.BitLen() > usualExponent {
+		return wrongLength(s, size) // and whether it would be right with zeros costs too much
+	}
 	opened, ok := key.openRSA(n, e).Raise(s.value)
 	if !ok {
 		return refuse(syscall.EINVAL, where, "the signature is a larger number than the RSA key")
@@ -162,6 +165,14 @@ func (k *Kernel) verifyRSA(key *publicKey, s *signature) error {
 	return checkPadding(block, s.hash.algorithm.DigestInfo(sum), len(sum))
 }
 
+// usualExponent is how long an RSA key's exponent is at most, in bits, where nobody wants to
+// waste time.
+const usualExponent = 32
+
+func wrongLength(s *signature, size int) error {
+	return refuse(syscall.EINVAL, "rsassa_pkcs1_verify", "the signature's value has %d bytes, and the RSA key %d", len(s.value), size)
+}
+
 // shortRSA refuses a value that is not as long as the key, and tells one that has lost
 // its leading zeros and would be right with them.
 func shortRSA(s *signature, block, sum []byte) error {
@@ -172,7 +183,7 @@ func shortRSA(s *signature, block, sum []byte) error {
 		return advised(refuse(syscall.EINVAL, where, "the signature's value has %d bytes instead of %d: it is right, but %d zero byte(s) at its beginning are missing, and the kernel wants them", len(s.value), size, missing),
 			"", "have it signed again by something that does not drop zero bytes (sign-file attach takes such a value, and puts them there)")
 	}
-	return refuse(syscall.EINVAL, where, "the signature's value has %d bytes, and the RSA key %d", len(s.value), size)
+	return wrongLength(s, size)
 }
 
 // checkPadding compares what the signature holds with what it should, and tells

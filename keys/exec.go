@@ -76,22 +76,33 @@ func (k *commandKey) SignContext(ctx context.Context, _ io.Reader, digest []byte
 	cmd.WaitDelay = time.Second // for a grandchild that keeps the pipes open
 	out, said := bounded.Buffer{Limit: maxCommandOutput}, bounded.Buffer{Limit: maxCommandOutput}
 	cmd.Stdin = strings.NewReader(line)
-	cmd.Stdout, cmd.Stderr = &out, &said
+	cmd.Stdout, cmd.Stderr = upTo{&out}, &said
 	err = cmd.Run()
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case limited.Err() != nil:
 		err = fmt.Errorf("no answer within %v", commandTimeout)
+	case out.Truncated():
+		err = fmt.Errorf("wrote an answer that is %w", &bounded.TooLargeError{Limit: maxCommandOutput})
 	case err != nil:
 	case len(out.Bytes()) == 0:
 		err = errors.New("wrote no signature")
-	case out.Truncated():
-		err = fmt.Errorf("wrote an answer that is %w", &bounded.TooLargeError{Limit: maxCommandOutput})
 	default:
 		return out.Bytes(), nil
 	}
 	return nil, fmt.Errorf("%s: %w%s", k.words[0], err, k.quote(said.Bytes()))
+}
+
+// upTo ends a command's output where the buffer does: whoever writes more is not waited for.
+type upTo struct{ *bounded.Buffer }
+
+func (u upTo) Write(b []byte) (int, error) {
+	n, err := u.Buffer.Write(b)
+	if u.Truncated() {
+		err = io.ErrShortWrite
+	}
+	return n, err
 }
 
 // commandLine is what the command is told of what it shall sign.

@@ -63,6 +63,14 @@ func (k fileKey) Verifies() bool {
 	return ok && v.Verifies()
 }
 
+// check reads the key as crypto/x509 does, which Parse leaves out where it can.
+func (k fileKey) check() error {
+	if c, ok := k.Signer.(interface{ check() error }); ok {
+		return c.check()
+	}
+	return nil
+}
+
 // Sign names the file: numbers that do not belong together are met when it signs.
 func (k fileKey) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	value, err := k.Signer.Sign(random, digest, opts)
@@ -217,6 +225,11 @@ func (k rsaKey) Faults() int {
 // would give the key away.
 func (rsaKey) Verifies() bool { return true }
 
+func (k rsaKey) check() error {
+	_, err := k.standard()
+	return err
+}
+
 func (k rsaKey) Public() crypto.PublicKey { return k.public }
 
 // Sign signs a DigestInfo that is made here: crypto/rsa has another object identifier
@@ -267,6 +280,11 @@ type p384Key struct {
 	*p384.PrivateKey
 	made atomic.Int32
 	std  func() (*ecdsa.PrivateKey, error)
+}
+
+func (k *p384Key) check() error {
+	_, err := k.std()
+	return err
 }
 
 func (k *p384Key) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {

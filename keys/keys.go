@@ -115,6 +115,22 @@ func Open(ctx context.Context, reference string, pin PINFunc) (key Key, err erro
 	return key, nil
 }
 
+// OpenChecked is Open for many signatures: numbers of a key that do not belong together, which
+// Open leaves to the first signature to find, are told at once.
+func OpenChecked(ctx context.Context, reference string, pin PINFunc) (Key, error) {
+	key, err := Open(ctx, reference, pin)
+	if err != nil {
+		return nil, err
+	}
+	if c, ok := key.(interface{ check() error }); ok {
+		if err := c.check(); err != nil {
+			key.Close()
+			return nil, about(reference, err)
+		}
+	}
+	return key, nil
+}
+
 var errLookAlike = fmt.Errorf("%w (pkcs11:, exec: and exec-lines: are written in lower case, without a space)", fs.ErrNotExist)
 
 // OpenCertificate reads the certificate, DER, that a pkcs11: URI names.

@@ -113,7 +113,7 @@ func (m Many) capacity(signing int) (underWay, group int) {
 }
 
 // SignMany signs modules, compressed ones too, and reports each from one
-// goroutine, in no particular order. One failure doesn't stop the others. When ctx is
+// goroutine, in the order of the items. One failure doesn't stop the others. When ctx is
 // cancelled no further module is begun; those not begun or not finished, which are as
 // they were, are not reported.
 func (s *Signer) SignMany(ctx context.Context, items []Item, how Many, report func(Result)) {
@@ -197,6 +197,8 @@ func (s manyRun) sign(ctx context.Context, items []Item, report func(Result)) {
 	how := s.how
 	begin, cancel := context.WithCancel(ctx)
 	defer cancel()
+	ordered := inOrder{report: report, wait: map[int]Result{}}
+	defer ordered.flush()
 	items = how.distinct(items, report)
 	todo := feed(begin, items)
 	done := make(chan finished)
@@ -204,12 +206,13 @@ func (s manyRun) sign(ctx context.Context, items []Item, report func(Result)) {
 	var workers sync.WaitGroup
 	for range min(underWay, len(items)) {
 		workers.Go(func() {
-			for item := range todo {
+			for next := range todo {
 				if begin.Err() != nil {
 					return // feed's select may have chosen the item all the same
 				}
 				s.work <- struct{}{}
-				f := s.one(ctx, item)
+				f := s.one(ctx, next.Item)
+				f.number = next.number
 				<-s.work
 				switch {
 				case f.Err != nil && ctx.Err() != nil:
@@ -222,12 +225,39 @@ func (s manyRun) sign(ctx context.Context, items []Item, report func(Result)) {
 		})
 	}
 	go func() { workers.Wait(); close(done) }()
-	collect(ctx, done, group, func(r Result) {
-		if r.Err != nil && how.FailFast {
+	collect(ctx, done, group, func(f finished) {
+		if f.Err != nil && how.FailFast {
 			cancel() // one that could not get its name
 		}
-		report(r)
+		ordered.add(f)
 	})
+}
+
+// inOrder reports in the order of the items, whatever order they are finished in.
+type inOrder struct {
+	report func(Result)
+	next   int
+	wait   map[int]Result // what is finished and waits for one before it
+}
+
+func (o *inOrder) add(f finished) {
+	o.wait[f.number] = f.Result
+	for {
+		result, ok := o.wait[o.next]
+		if !ok {
+			return
+		}
+		delete(o.wait, o.next)
+		o.next++
+		o.report(result)
+	}
+}
+
+// flush reports what waits for items that were not begun, or not finished.
+func (o *inOrder) flush() {
+	for _, number := range slices.Sorted(maps.Keys(o.wait)) {
+		o.report(o.wait[number])
+	}
 }
 
 // distinct leaves out items that would become the file of an earlier one, and reports them.
@@ -249,14 +279,20 @@ func (m Many) distinct(items []Item, report func(Result)) []Item {
 	return all
 }
 
+// numbered is an item and how many come before it.
+type numbered struct {
+	Item
+	number int
+}
+
 // feed hands out items until ctx is cancelled.
-func feed(ctx context.Context, items []Item) <-chan Item {
-	todo := make(chan Item)
+func feed(ctx context.Context, items []Item) <-chan numbered {
+	todo := make(chan numbered)
 	go func() {
 		defer close(todo)
-		for _, item := range items {
+		for i, item := range items {
 			select {
-			case todo <- item:
+			case todo <- numbered{item, i}:
 			case <-ctx.Done():
 				return
 			}
@@ -269,22 +305,23 @@ func feed(ctx context.Context, items []Item) <-chan Item {
 // before.
 type finished struct {
 	Result
+	number  int // see numbered
 	pending *pending
 }
 
 // collect commits what waits for a sync, in groups of at most so many, and reports
 // everything.
-func collect(ctx context.Context, done <-chan finished, most int, report func(Result)) {
+func collect(ctx context.Context, done <-chan finished, most int, report func(finished)) {
 	var group []finished
 	flush := func() {
-		for _, result := range syncAndCommit(ctx, group) {
-			report(result)
+		for _, f := range syncAndCommit(ctx, group) {
+			report(f)
 		}
 		group = group[:0]
 	}
 	for f := range done {
 		if f.pending == nil {
-			report(f.Result)
+			report(f)
 			continue
 		}
 		if group = append(group, f); len(group) == most {
@@ -297,11 +334,11 @@ func collect(ctx context.Context, done <-chan finished, most int, report func(Re
 // syncAndCommit makes the new files durable, gives them their names, and makes
 // those durable. Once ctx is cancelled it drops what has no name yet, since a
 // process that is told to end has seconds to do so.
-func syncAndCommit(ctx context.Context, group []finished) []Result {
+func syncAndCommit(ctx context.Context, group []finished) []finished {
 	disks := disksOf(group)
 	defer disks.close()
 	before := disks.sync(ctx)
-	var results []Result
+	var results []finished
 	for _, f := range group {
 		if ctx.Err() != nil {
 			f.pending.Discard()
@@ -313,7 +350,7 @@ func syncAndCommit(ctx context.Context, group []finished) []Result {
 			f.Lost = module.Lost()
 		}
 		f.pending.Discard()
-		results = append(results, f.Result)
+		results = append(results, f)
 	}
 	after := disks.sync(ctx)
 	if ctx.Err() != nil {

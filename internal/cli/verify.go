@@ -193,14 +193,14 @@ func bpfKeyring(c *cli.Context, usage kernel.Usage) (kernel.Keyring, error) {
 		return "", usagef("--keyring %s: only --usage bpf chooses its keyring", name)
 	}
 	switch name {
-	case "builtin":
+	case "builtin", "0":
 		return kernel.Builtin, nil
-	case "", "secondary":
+	case "", "secondary", "1":
 		if usage == kernel.BPF {
 			return kernel.Secondary, nil
 		}
 		return "", nil
-	case "platform":
+	case "platform", "2":
 		return kernel.Platform, nil
 	}
 	return "", usagef("--keyring %s: want builtin, secondary or platform", name)
@@ -239,6 +239,8 @@ func (p *program) judgeOf(c *cli.Context, usage kernel.Usage, only kernel.Keyrin
 func (p *program) kernel(c *cli.Context) (rules *kernel.Kernel, err error) {
 	release, config, note := c.String("kernel"), c.String("config"), ""
 	switch {
+	case release == "" && c.IsSet("kernel"):
+		return nil, usagef("--kernel is empty (a variable that is not set?)")
 	case release != "" && config != "":
 		return nil, usagef("--kernel and --config exclude each other")
 	case release != "":
