@@ -2,13 +2,19 @@ package test
 
 import (
 	"bytes"
+	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/asn1"
 	"encoding/binary"
+	"encoding/pem"
 	"fmt"
 	"io/fs"
+	"math/big"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -212,3 +218,69 @@ var patternBytes = sync.OnceValue(func() []byte {
 	}
 	return b
 })
+
+// TestResultsInOrder: what is printed depends neither on --jobs nor on what is finished first.
+func TestResultsInOrder(t *testing.T) {
+	dir := t.TempDir()
+	key, cert := absolute(t, keys+"/rsa2048.key"), absolute(t, keys+"/rsa2048.pem")
+	for i := range 40 {
+		size := 0
+		if i%7 == 0 {
+			size = 4 << 20 // finished later
+		}
+		writeFile(t, fmt.Sprintf("%s/%02d.ko", dir, i), string(readFile(t, "../testdata/hello.ko"))+strings.Repeat("x", size), 0o644)
+	}
+	writeFile(t, dir+"/13.ko.xz", "no xz", 0o644)
+	outs := map[string]bool{}
+	for _, jobs := range []string{"1", "2", "8", "40"} {
+		out, _ := run(t, nil, program(t), "sign", "--json", "--quiet", "--jobs", jobs, "--output-dir", t.TempDir(), "sha256", key, cert, dir)
+		var names []string
+		for _, m := range regexp.MustCompile(`"file":"[^"]*/([0-9]+\.ko[.xz]*)"`).FindAllStringSubmatch(out, -1) {
+			names = append(names, m[1])
+		}
+		if len(names) != 41 {
+			t.Fatalf("%d results\n%s", len(names), out)
+		}
+		outs[strings.Join(names, " ")] = true
+	}
+	if len(outs) != 1 {
+		t.Errorf("%d orders", len(outs))
+	}
+}
+
+// TestKeyOfTree: a key whose numbers do not belong together is told once, and signs nothing,
+// although it would sign half of all modules rightly.
+func TestKeyOfTree(t *testing.T) {
+	dir := t.TempDir()
+	block, _ := pem.Decode(readFile(t, keys+"/rsa2048.key"))
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private := parsed.(*rsa.PrivateKey)
+	numbers := struct {
+		Version                      int
+		N                            *big.Int
+		E                            int
+		D, P, Q, Dp, Dq, Coefficient *big.Int
+	}{0, private.N, private.E, private.D, private.Primes[0], private.Primes[1], private.Precomputed.Dp, private.Precomputed.Dq, private.Precomputed.Qinv}
+	half := new(big.Int).Rsh(private.Primes[0], 1) // (p - 1) / 2
+	numbers.Dp = new(big.Int).Mod(new(big.Int).Add(numbers.Dp, half), new(big.Int).Sub(private.Primes[0], big.NewInt(1)))
+	der, err := asn1.Marshal(numbers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, dir+"/key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: der})), 0o600)
+	mkdir(t, dir+"/tree")
+	for i := range 12 {
+		writeFile(t, fmt.Sprintf("%s/tree/%d.ko", dir, i), string(readFile(t, "../testdata/hello.ko"))+strings.Repeat("x", i), 0o644)
+	}
+	before := mustRun(t, nil, "sh", "-c", "sha256sum "+dir+"/tree/*")
+	out, err := run(t, nil, program(t), "sign", "sha256", dir+"/key.pem", absolute(t, keys+"/rsa2048.pem"), dir+"/tree")
+	if err == nil || strings.Count(out, "\n") != 1 || !strings.Contains(out, "key.pem") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if after := mustRun(t, nil, "sh", "-c", "sha256sum "+dir+"/tree/*"); after != before {
+		t.Error("some modules were signed")
+	}
+}
