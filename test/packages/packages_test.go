@@ -132,7 +132,8 @@ func checkContents(t *testing.T, dist string) {
 	}
 }
 
-// sbsigntool is a package that has a kmodsign, as Ubuntu's has.
+// sbsigntool is a package that has a kmodsign and its manual page, as Debian 14's and
+// Ubuntu's have.
 const sbsigntool = `Package: sbsigntool
 Version: 0.9.4
 Architecture: all
@@ -152,7 +153,8 @@ func installDeb(t *testing.T, dist string) {
 	}
 	run(t, "", nil, "mmdebstrap", "--quiet", "--variant=essential", "bookworm", root, mirrors[0])
 	other := t.TempDir()
-	for name, content := range map[string]string{"DEBIAN/control": sbsigntool, "usr/bin/kmodsign": "#!/bin/sh\necho theirs\n"} {
+	const page = "/usr/share/man/man1/kmodsign.1.gz"
+	for name, content := range map[string]string{"DEBIAN/control": sbsigntool, "usr/bin/kmodsign": "#!/bin/sh\necho theirs\n", page: "their page\n"} {
 		path := filepath.Join(other, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
@@ -178,7 +180,11 @@ func installDeb(t *testing.T, dist string) {
 		if out := inside("sh", "-c", "kmodsign 2>&1; true"); !strings.Contains(out, "Usage: kmodsign") {
 			t.Errorf("kmodsign is not %s's: %s", name, out)
 		}
+		if out := inside("sh", "-c", "zcat "+page+" 2>/dev/null || cat "+page); out == "their page\n" {
+			t.Errorf("the manual page of kmodsign is not %s's", name)
+		}
 		inside("dpkg", "-i", "/tmp/package.deb") // an upgrade
+		inside("dpkg", "-i", "/tmp/sbsigntool.deb")
 		inside("dpkg", "--audit")
 		inside("dpkg", "-P", name)
 		run(t, "", nil, "rm", root+"/tmp/package.deb")
@@ -187,6 +193,9 @@ func installDeb(t *testing.T, dist string) {
 		}
 		if out := inside("kmodsign"); out != "theirs\n" {
 			t.Errorf("the other kmodsign says %q", out)
+		}
+		if out := inside("cat", page); out != "their page\n" {
+			t.Errorf("the other manual page is %q", out)
 		}
 	}
 }
