@@ -10,6 +10,7 @@ bindir  ?= $(PREFIX)/bin
 datadir ?= $(PREFIX)/share
 mandir  ?= $(datadir)/man
 docdir  ?= $(datadir)/doc/sign-file
+hookdir ?= $(datadir)/sign-file
 includedir ?= $(PREFIX)/include
 bashcompletiondir ?= $(datadir)/bash-completion/completions
 fishcompletiondir ?= $(datadir)/fish/vendor_completions.d
@@ -124,15 +125,21 @@ bench: build
 	test/modules.sh
 	$(GO) run ./test/bench $(if $(filter full,$(BENCH)),-factor 5) | tee docs/bench.md
 
-# What "make" or "make static" has built, by whoever it was. Documents keep their places
-# to each other, so that their links lead somewhere.
+# What "make" or "make static" has built, by whoever it was, with the same modes under any
+# umask. Documents keep their places to each other, so that their links lead somewhere; the
+# hooks are data, which packages and builds use, and the documents have a link to them.
 LINKS := extract-cert kmodsign
 HOOKS := akmods arch debhelper dkms docker nixos rpm yocto
+HOOK_FILES = $(wildcard $(addsuffix /*,$(addprefix packaging/,$(HOOKS))))
+DOCS = NEWS.md SECURITY.md LICENSE $(wildcard LICENSES/* docs/*.* docs/pictures/* examples/* bpf/example/*.c) \
+       gate/reader/sign_file_gate.h $(wildcard gate/reader/example/bpf/*.c) gate/testdata/signed/flows.bpf.c \
+       $(shell find testdata/vectors -type f)
 install:
 	@test -x sign-file -a -d man/pages || { echo 'make install: no sign-file: run make first' >&2; exit 1; }
 	install -D -m 0755 sign-file $(DESTDIR)$(bindir)/sign-file
 	install -D -m 0644 -t $(DESTDIR)$(mandir)/man1 man/pages/*.1
 	echo '.so man1/sign-file.1' > $(DESTDIR)$(mandir)/man1/kmodsign.1
+	chmod 0644 $(DESTDIR)$(mandir)/man1/kmodsign.1
 	install -D -m 0644 internal/cli/completion/bash $(DESTDIR)$(bashcompletiondir)/sign-file
 	install -D -m 0644 internal/cli/completion/fish $(DESTDIR)$(fishcompletiondir)/sign-file.fish
 	install -D -m 0644 internal/cli/completion/zsh $(DESTDIR)$(zshcompletiondir)/_sign-file
@@ -142,23 +149,27 @@ install:
 	  ln -sf sign-file.fish $(DESTDIR)$(fishcompletiondir)/$$link.fish || exit 1; \
 	done
 	install -D -m 0644 gate/reader/sign_file_gate.h $(DESTDIR)$(includedir)/sign_file_gate.h
-	install -D -m 0644 -t $(DESTDIR)$(docdir) NEWS.md SECURITY.md LICENSE
-	install -D -m 0644 -t $(DESTDIR)$(docdir)/LICENSES LICENSES/*
-	install -D -m 0644 -t $(DESTDIR)$(docdir)/docs docs/*.*
-	install -D -m 0644 -t $(DESTDIR)$(docdir)/docs/pictures docs/pictures/*
-	mkdir -p $(DESTDIR)$(docdir)/testdata && cp -r --no-preserve=mode testdata/vectors $(DESTDIR)$(docdir)/testdata/
-	install -D -m 0755 -t $(DESTDIR)$(docdir)/examples $(wildcard examples/*)
-	for dir in $(HOOKS); do install -D -m 0644 -t $(DESTDIR)$(docdir)/packaging/$$dir packaging/$$dir/* || exit 1; done
-	install -D -m 0644 -t $(DESTDIR)$(docdir)/gate/reader gate/reader/sign_file_gate.h
-	install -D -m 0644 -t $(DESTDIR)$(docdir)/gate/reader/example/bpf gate/reader/example/bpf/*.c
+	@for file in $(DOCS); do \
+	  mode=0644 && if [ -x $$file ]; then mode=0755; fi && \
+	  install -D -m $$mode $$file $(DESTDIR)$(docdir)/$$file || exit 1; \
+	done
+	@for file in $(HOOK_FILES); do \
+	  to=$(DESTDIR)$(hookdir)/$${file#packaging/} mode=0644 && if [ -x $$file ]; then mode=0755; fi && \
+	  install -D -m $$mode $$file $$to && \
+	  sed -i 's,/usr/share/sign-file,$(hookdir),g; s,/usr/bin/sign-file,$(bindir)/sign-file,g' $$to || exit 1; \
+	done
+	ln -sfnr $(DESTDIR)$(hookdir) $(DESTDIR)$(docdir)/packaging
 
+# Only what "make install" of this source puts there: other programs' pages may have names
+# like these, and a docdir may be shared.
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(bindir)/,sign-file $(LINKS)) $(DESTDIR)$(includedir)/sign_file_gate.h \
 	  $(addprefix $(DESTDIR)$(bashcompletiondir)/,sign-file $(LINKS)) \
 	  $(patsubst %,$(DESTDIR)$(fishcompletiondir)/%.fish,sign-file $(LINKS)) $(DESTDIR)$(zshcompletiondir)/_sign-file \
-	  $(DESTDIR)$(mandir)/man1/sign-file.1 $(DESTDIR)$(mandir)/man1/sign-file-*.1 \
-	  $(patsubst %,$(DESTDIR)$(mandir)/man1/%.1,$(LINKS))
-	rm -rf $(DESTDIR)$(docdir)
+	  $(addprefix $(DESTDIR)$(mandir)/man1/,$(notdir $(wildcard man/*.1)) kmodsign.1)
+	-cd $(DESTDIR)$(docdir) && rm -f packaging $(DOCS) && rmdir -p --ignore-fail-on-non-empty $(sort $(dir $(filter-out %.md LICENSE,$(DOCS))))
+	-cd $(DESTDIR)$(hookdir) && rm -f $(HOOK_FILES:packaging/%=%) && rmdir --ignore-fail-on-non-empty $(HOOKS)
+	-rmdir --ignore-fail-on-non-empty $(DESTDIR)$(docdir) $(DESTDIR)$(hookdir)
 
 # The packages of docs/distribution.md, and the release's source with all modules that it
 # is made of, in dist/. ARCHS=amd64 is quicker.

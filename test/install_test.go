@@ -1,10 +1,12 @@
 package test
 
 import (
+	"bytes"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,39 +14,62 @@ import (
 )
 
 // TestInstall: make install puts what was built where a packager says, builds nothing, and
-// make uninstall leaves nothing.
+// everybody can read it, whatever the umask; make uninstall leaves nothing but what is
+// others'.
 func TestInstall(t *testing.T) {
 	testenv.Tool(t, "make")
 	src, root := t.TempDir(), t.TempDir()
-	mkdir(t, src+"/man")
-	for _, path := range []string{"Makefile", "LICENSE", "LICENSES", "NEWS.md", "SECURITY.md", "docs", "examples", "packaging", "testdata/vectors", "gate/reader", "internal/cli/completion"} {
+	for _, path := range []string{"Makefile", "LICENSE", "LICENSES", "NEWS.md", "SECURITY.md", "docs", "examples", "packaging", "testdata/vectors", "gate/reader", "gate/testdata/signed/flows.bpf.c",
+		"bpf/example", "man", "internal/cli/completion"} {
 		mustRun(t, nil, "sh", "-c", `cd .. && cp -r --parents "$1" "$2"`, "sh", path, src)
 	}
 	at := func(target string) (string, error) {
 		// Without Go: it may not be needed.
-		return run(t, nil, "make", "-C", src, target, "GO=false", "DESTDIR="+root, "PREFIX=/usr", "bindir=/usr/sbin")
+		return run(t, nil, "sh", "-c", `umask 077; exec make "$@"`, "make", "-C", src, target, "GO=false", "DESTDIR="+root, "PREFIX=/usr", "bindir=/usr/sbin")
 	}
 	if out, err := at("install"); err == nil {
 		t.Errorf("installed what was not built:\n%s", out)
 	}
 	mustRun(t, nil, "cp", program(t), src+"/sign-file")
-	mustRun(t, nil, "cp", "-r", manual(t), src+"/man/pages")
+	mustRun(t, nil, "cp", "-rT", manual(t), src+"/man/pages")
+	others := []string{root + "/usr/share/man/man1/sign-file-other.1", root + "/usr/share/doc/sign-file/other", root + "/usr/share/doc/sign-file/examples/other"}
+	for _, path := range others {
+		mustRun(t, nil, "install", "-D", "-m", "0644", "/dev/null", path)
+	}
 	if out, err := at("install"); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	mustRun(t, nil, root+"/usr/sbin/sign-file", "--version")
 	for _, path := range []string{"/usr/sbin/kmodsign", "/usr/sbin/extract-cert", "/usr/share/man/man1/sign-file.1",
-		"/usr/share/man/man1/extract-cert.1", "/usr/share/bash-completion/completions/kmodsign", "/usr/include/sign_file_gate.h"} {
+		"/usr/share/man/man1/extract-cert.1", "/usr/share/bash-completion/completions/kmodsign", "/usr/include/sign_file_gate.h",
+		"/usr/share/sign-file/debhelper/sign-modules.mk", "/usr/share/doc/sign-file/packaging/debhelper/sign-modules.mk"} {
 		if _, err := os.Stat(root + path); err != nil {
 			t.Error(err)
 		}
+	}
+	if hidden := mustRun(t, nil, "find", root, "-mindepth", "1", "!", "-perm", "-0444", "-o", "-type", "d", "!", "-perm", "-0755"); hidden != "" {
+		t.Errorf("not everybody can read\n%s", hidden)
+	}
+	if info, err := os.Stat(root + "/usr/share/sign-file/rpm/brp-sign-modules"); err != nil || info.Mode() != 0o755 {
+		t.Errorf("rpmbuild can't run brp-sign-modules: %v", err)
+	}
+	if conf := readFile(t, root+"/usr/share/sign-file/dkms/sign-file.conf"); !bytes.Contains(conf, []byte("sign_file=/usr/sbin/sign-file\n")) {
+		t.Errorf("DKMS would call another program:\n%s", conf)
 	}
 	checkInstalledLinks(t, root)
 	if out, err := at("uninstall"); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
-	if left := mustRun(t, nil, "find", root, "!", "-type", "d"); left != "" {
-		t.Errorf("uninstall leaves\n%s", left)
+	left := strings.Fields(mustRun(t, nil, "find", root, "!", "-type", "d"))
+	slices.Sort(left)
+	slices.Sort(others)
+	if !slices.Equal(left, others) {
+		t.Errorf("uninstall leaves\n%q, not\n%q", left, others)
+	}
+	for _, path := range []string{"/usr/share/sign-file", "/usr/share/doc/sign-file/docs", "/usr/share/doc/sign-file/testdata"} {
+		if _, err := os.Stat(root + path); err == nil {
+			t.Errorf("uninstall leaves %s", path)
+		}
 	}
 }
 
