@@ -92,7 +92,7 @@ func elsewhere(t *testing.T, block string) string {
 		}
 		lines[i] = strings.NewReplacer(
 			" /lib/modules/", " $PWD/root/lib/modules/",
-			"/usr/share/doc/sign-file/packaging", absolute(t, "../packaging"),
+			"/usr/share/sign-file", absolute(t, "../packaging"),
 			" /etc/", " $PWD/etc/",
 			"/var/lib/dkms/mok.pub", "cert.x509",
 			"./try.sh", "try.sh",

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -32,6 +33,28 @@ func TestDKMSHook(t *testing.T) {
 	module, _ := d.buildWith(t)
 	checkArguments(t, d, "sha384", pair)
 	checkSigned(t, module, d.unsigned(), "sha384", pair)
+}
+
+// mldsa is a key that no kernel of Debian's takes, nor this machine's, and the
+// configuration of one that does.
+func mldsa(t *testing.T) (pair keyPair, config string) {
+	t.Helper()
+	config = filepath.Join(t.TempDir(), "config")
+	writeFile(t, config, "# Linux/x86 7.0.4 Kernel Configuration\nCONFIG_MODULE_SIG=y\nCONFIG_SYSTEM_TRUSTED_KEYRING=y\nCONFIG_CRYPTO_SHA512=y\nCONFIG_CRYPTO_MLDSA=y\n", 0o644)
+	return keyPair{absolute(t, keys+"/mldsa65.key"), absolute(t, keys+"/mldsa65.x509")}, config
+}
+
+// checkJudge: a hook judges as the kernel that its user names, by default 7.0 as Debian
+// builds it, and not as this machine's, which may have been built without signatures.
+func checkJudge(t *testing.T, build func(pair keyPair, kernel string) (string, error)) {
+	t.Helper()
+	pair, config := mldsa(t)
+	for _, c := range []struct{ kernel, refusal string }{{"", "kernel 7.0"}, {"6.12", "kernel 6.12"}, {config, ""}} {
+		out, err := build(pair, c.kernel)
+		if (err != nil) != (c.refusal != "") || !strings.Contains(out, c.refusal) || strings.Contains(out, "warning: this kernel") {
+			t.Errorf("kernel %q: %v, and %q is missing in\n%s", c.kernel, err, c.refusal, out)
+		}
+	}
 }
 
 // spec packages hello.ko.
@@ -75,9 +98,13 @@ func TestRPMHooks(t *testing.T) {
 		return top + "/lib/modules/6.1/extra/hello.ko", nil
 	}
 	macros := absolute(t, "../packaging/rpm/macros.sign-file")
-	script := fmt.Sprintf("%%global brp_sign_modules %s sha512 %%{modsign_key} %%{modsign_cert}\n", absolute(t, "../packaging/rpm/brp-sign-modules"))
+	// Where make install puts it.
+	brp := absolute(t, "../packaging/rpm/brp-sign-modules")
+	moved := filepath.Join(t.TempDir(), "macros")
+	writeFile(t, moved, strings.ReplaceAll(string(readFile(t, macros)), "/usr/share/sign-file/rpm/brp-sign-modules", brp), 0o644)
+	macros = moved
 	t.Run("spec file", func(t *testing.T) {
-		head := script + "%global modsign_key " + pair.key + "\n%global modsign_cert " + pair.cert + "\n%sign_modules"
+		head := "%global modsign_key " + pair.key + "\n%global modsign_cert " + pair.cert + "\n%sign_modules"
 		signed, err := build(t, fmt.Sprintf(spec, macros, head, module))
 		if err != nil {
 			t.Fatal(err, signed)
@@ -85,14 +112,24 @@ func TestRPMHooks(t *testing.T) {
 		checkSigned(t, signed, unsigned, "sha512", pair)
 	})
 	t.Run("spec file without the key", func(t *testing.T) {
-		head := script + "%global modsign_key /nonexistent\n%global modsign_cert " + pair.cert + "\n%sign_modules"
+		head := "%global modsign_key /nonexistent\n%global modsign_cert " + pair.cert + "\n%sign_modules"
 		if out, err := build(t, fmt.Sprintf(spec, macros, head, module)); err == nil || !strings.Contains(out, "/nonexistent") {
 			t.Errorf("the package is built without a key: %s", out)
 		}
 	})
+	t.Run("whose kernel", func(t *testing.T) {
+		checkJudge(t, func(pair keyPair, kernel string) (string, error) {
+			head := "%global modsign_key " + pair.key + "\n%global modsign_cert " + pair.cert + "\n%sign_modules"
+			if kernel != "" {
+				head = "%global modsign_kernel " + kernel + "\n" + head
+			}
+			return build(t, fmt.Sprintf(spec, macros, head, module))
+		})
+	})
 	t.Run("akmods", func(t *testing.T) {
 		local := filepath.Join(t.TempDir(), "macros")
-		text := strings.NewReplacer("/etc/pki/akmods/private/private_key.priv", pair.key, "/etc/pki/akmods/certs/public_key.der", pair.cert).
+		text := strings.NewReplacer("/etc/pki/akmods/private/private_key.priv", pair.key, "/etc/pki/akmods/certs/public_key.der", pair.cert,
+			"/usr/share/sign-file/rpm/brp-sign-modules", brp).
 			Replace(string(readFile(t, "../packaging/akmods/macros.sign-file-akmods")))
 		writeFile(t, local, text, 0o644)
 		// As kmodtool does.
@@ -105,36 +142,68 @@ func TestRPMHooks(t *testing.T) {
 	})
 }
 
-// TestDebhelperHook: a package that includes the snippet has signed modules.
-func TestDebhelperHook(t *testing.T) {
-	t.Parallel()
-	testenv.Tool(t, "dh")
-	testenv.Tool(t, "dpkg-buildpackage")
-	pair, source := newKeyPair(t, t.TempDir(), "-nodes"), mkdir(t, filepath.Join(t.TempDir(), "hello"))
+// buildDeb builds a source package whose binary packages are those of control, each with
+// the files of its list, with the debhelper snippet and the lines before it in debian/rules. It
+// returns the folder of the packages, and what was said.
+func buildDeb(t *testing.T, control, files string, lines ...string) (string, string, error) {
+	t.Helper()
+	source, bin := mkdir(t, filepath.Join(t.TempDir(), "hello")), t.TempDir()
 	mkdir(t, source+"/debian")
 	for name, text := range map[string]string{
-		"debian/control":   "Source: hello\nSection: kernel\nPriority: optional\nMaintainer: n <n@example.org>\nBuild-Depends: debhelper-compat (= 13)\nStandards-Version: 4.6.2\n\nPackage: hello\nArchitecture: any\nDescription: a module\n A module.\n",
+		"debian/control":   "Source: hello\nSection: kernel\nPriority: optional\nMaintainer: n <n@example.org>\nBuild-Depends: debhelper-compat (= 13)\nStandards-Version: 4.6.2\n\n" + control,
 		"debian/changelog": "hello (1) unstable; urgency=medium\n\n  * One.\n\n -- n <n@example.org>  Thu, 01 Jan 2026 00:00:00 +0000\n",
-		"debian/install":   "hello.ko lib/modules/6.1/extra\n",
-		"debian/rules": "#!/usr/bin/make -f\nMODSIGN_KEY = " + pair.key + "\nMODSIGN_CERT = " + pair.cert + "\ninclude " +
-			absolute(t, "../packaging/debhelper/sign-modules.mk") + "\n%:\n\tdh $@\n",
+		"debian/install":   files,
+		"debian/rules":     "#!/usr/bin/make -f\n" + strings.Join(lines, "\n") + "\ninclude " + absolute(t, "../packaging/debhelper/sign-modules.mk") + "\n%:\n\tdh $@\n",
 	} {
 		writeFile(t, filepath.Join(source, name), text, 0o755)
 	}
 	os.Chmod(source+"/debian/install", 0o644)
 	mustRun(t, nil, "cp", "../testdata/hello.ko", source)
-	bin := t.TempDir()
 	symlink(t, program(t), bin+"/sign-file")
-	mustRun(t, []string{"HOME=" + bin}, "sh", "-c", `cd "$1" && PATH=$2:$PATH dpkg-buildpackage -us -uc -b -d`, "sh", source, bin)
-	found, _ := filepath.Glob(filepath.Dir(source) + "/hello_*.deb")
-	if len(found) != 1 {
-		t.Fatalf("%q", found)
+	out, err := run(t, []string{"HOME=" + bin}, "sh", "-c", `cd "$1" && PATH=$2:$PATH dpkg-buildpackage -us -uc -b -d`, "sh", source, bin)
+	return filepath.Dir(source), out, err
+}
+
+// TestDebhelperHook: a package that includes the snippet has signed modules, and there is
+// none without.
+func TestDebhelperHook(t *testing.T) {
+	t.Parallel()
+	testenv.Tool(t, "dh")
+	testenv.Tool(t, "dpkg-buildpackage")
+	const files, nothing = "hello.ko lib/modules/6.1/extra\n", "hello.ko usr/share/hello\n"
+	control := func(architecture string) string {
+		return "Package: hello\nArchitecture: " + architecture + "\nDescription: a module\n A module.\n"
 	}
-	root, stripped := t.TempDir(), filepath.Join(t.TempDir(), "stripped.ko")
-	mustRun(t, nil, "dpkg-deb", "-x", found[0], root)
-	module := root + "/lib/modules/6.1/extra/hello.ko"
-	mustRun(t, nil, program(t), "extract", "--data", module, stripped)
-	checkSigned(t, module, stripped, "sha512", pair)
+	pair := newKeyPair(t, t.TempDir(), "-nodes")
+	named := func(pair keyPair) []string {
+		return []string{"MODSIGN_KEY = " + pair.key, "MODSIGN_CERT = " + pair.cert}
+	}
+	for _, architecture := range []string{"any", "all"} {
+		dir, out, err := buildDeb(t, control(architecture), files, named(pair)...)
+		found, _ := filepath.Glob(dir + "/hello_*.deb")
+		if err != nil || len(found) != 1 {
+			t.Fatalf("%v\n%s\n%q", err, out, found)
+		}
+		root, stripped := t.TempDir(), filepath.Join(t.TempDir(), "stripped.ko")
+		mustRun(t, nil, "dpkg-deb", "-x", found[0], root)
+		module := root + "/lib/modules/6.1/extra/hello.ko"
+		mustRun(t, nil, program(t), "extract", "--data", module, stripped)
+		checkSigned(t, module, stripped, "sha512", pair)
+	}
+	if _, out, err := buildDeb(t, control("any"), nothing, named(pair)...); err == nil || !strings.Contains(out, "MODSIGN_ALLOW_EMPTY") {
+		t.Errorf("a package without modules is built: %s", out)
+	}
+	if _, out, err := buildDeb(t, control("any"), nothing, append(named(pair), "MODSIGN_ALLOW_EMPTY = yes")...); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	checkJudge(t, func(pair keyPair, kernel string) (string, error) {
+		lines := named(pair)
+		if kernel != "" {
+			lines = append(lines, "MODSIGN_KERNEL = "+kernel)
+		}
+		_, out, err := buildDeb(t, control("any"), files, lines...)
+		return out, err
+	})
 }
 
 // TestAction runs what the composite action runs: with the release's archive, with one that
@@ -146,8 +215,17 @@ func TestAction(t *testing.T) {
 	module := filepath.Join(mkdir(t, dir+"/modules"), "hello.ko")
 	mustRun(t, nil, "cp", "../testdata/hello.ko", module)
 	sum := fmt.Sprintf("%x", sha256.Sum256(readFile(t, dir+"/release.tar.gz")))
+	// Each command of the step is one that looks for the secrets first.
+	bin := t.TempDir()
+	for _, name := range []string{"mktemp", "cp", "sha256sum", "tar", "grep"} {
+		tool, err := exec.LookPath(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, filepath.Join(bin, name), "#!/bin/sh\ncase $(env) in *'PRIVATE KEY'* | *'"+passphrase+"'*) echo "+name+" has the secrets >&2 ;; esac\nexec "+tool+" \"$@\"\n", 0o755)
+	}
 	act := func(sum, cert string) (string, error) {
-		return run(t, []string{"INPUT_PACKAGE=" + dir + "/release.tar.gz", "INPUT_SHA256=" + sum, "INPUT_HASH=sha512", "INPUT_PASSPHRASE=" + passphrase,
+		return run(t, []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "key=exported", "passphrase=exported", "INPUT_KERNEL=7.0", "INPUT_PACKAGE=" + dir + "/release.tar.gz", "INPUT_SHA256=" + sum, "INPUT_HASH=sha512", "INPUT_PASSPHRASE=" + passphrase,
 			"INPUT_KEY=" + string(readFile(t, pair.key)), "INPUT_CERTIFICATE=" + cert, "INPUT_PATH=" + dir + "/modules\n"}, "bash", "../.github/actions/sign-modules/sign")
 	}
 	if out, err := act(strings.Repeat("0", 64), pair.cert); err == nil {
@@ -157,7 +235,7 @@ func TestAction(t *testing.T) {
 		t.Errorf("signed with another key: %s", out)
 	}
 	checkSameBytes(t, module, "../testdata/hello.ko")
-	if out, err := act(sum, pair.cert); err != nil {
+	if out, err := act(sum, pair.cert); err != nil || strings.Contains(out, "secrets") || strings.Contains(out, "warning: this kernel") {
 		t.Fatal(err, out)
 	}
 	checkSigned(t, module, "../testdata/hello.ko", "sha512", pair, "KBUILD_SIGN_PIN="+passphrase)

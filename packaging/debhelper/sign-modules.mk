@@ -1,14 +1,30 @@
-# include /usr/share/doc/sign-file/packaging/debhelper/sign-modules.mk
+# include /usr/share/sign-file/debhelper/sign-modules.mk
 #
 # in debian/rules, with a debhelper level of 10 or later, signs the modules of all packages
-# after dh_strip, which would remove the signatures, and ends the build unless a kernel
-# would accept them with that certificate.
+# that are built, Architecture: all too, after dh_strip, which would remove the signatures.
+# The build ends unless the kernel that is meant would accept them with that certificate, or
+# if there is no module.
 MODSIGN_HASH ?= sha512
 MODSIGN_KEY  ?= $(error MODSIGN_KEY is not set)
 MODSIGN_CERT ?= $(error MODSIGN_CERT is not set)
+# A release, judged as Debian builds it, by default the newest that sign-file knows; or the
+# path of a kernel's configuration. The kernel of the build machine is not asked.
+MODSIGN_KERNEL ?= 7.0
+# yes: a build that has no module is right, as where "dpkg-buildpackage -B" leaves out the
+# package that has them.
+MODSIGN_ALLOW_EMPTY ?=
 
-execute_after_dh_strip:
-	for dir in $(wildcard debian/*/lib/modules debian/*/usr/lib/modules); do \
-	  sign-file sign --replace $(MODSIGN_HASH) "$(MODSIGN_KEY)" "$(MODSIGN_CERT)" $$dir && \
-	  sign-file verify --quiet --trusted "$(MODSIGN_CERT)" $$dir || exit 1; \
-	done
+# dh_strip is not run for Architecture: all. This is the next that is run for every package.
+execute_before_dh_installdeb:
+	@set -e; found=; \
+	for package in $$(dh_listpackages); do \
+	  for dir in debian/$$package/lib/modules debian/$$package/usr/lib/modules; do \
+	    [ -d "$$dir" ] || continue; \
+	    sign-file sign --replace $(MODSIGN_HASH) "$(MODSIGN_KEY)" "$(MODSIGN_CERT)" "$$dir"; \
+	    sign-file verify --quiet $(if $(findstring /,$(MODSIGN_KERNEL)),--config,--kernel) "$(MODSIGN_KERNEL)" --trusted "$(MODSIGN_CERT)" "$$dir"; \
+	    found=yes; \
+	  done; \
+	done; \
+	if [ -z "$$found" ] && [ -z "$(MODSIGN_ALLOW_EMPTY)" ]; then \
+	  echo 'sign-modules.mk: no modules in debian/*/lib/modules: MODSIGN_ALLOW_EMPTY=yes if that is right' >&2; exit 1; \
+	fi
