@@ -24,10 +24,10 @@ VERSION ?= $(shell tools/version)
 COMMIT  ?= $(shell tools/version --commit)
 # Go's own record of the commit is left out: it ends the build where git refuses the
 # repository, one of another owner's in packaging, and a tarball has none.
-STAMP   := -X sign-file/internal/cli.release=$(VERSION) -X sign-file/internal/cli.commit=$(COMMIT)
+STAMP    = -X sign-file/internal/cli.release=$(VERSION) -X sign-file/internal/cli.commit=$(COMMIT)
 TAGS    := urfave_cli_no_docs,netgo,osusergo
 comma   := ,
-SCRIPTS := try.sh packaging/build packaging/tarball packaging/oss-fuzz/build.sh packaging/rpm/brp-sign-modules .github/actions/sign-modules/sign \
+SCRIPTS := try.sh packaging/common packaging/build packaging/tarball packaging/oss-fuzz/build.sh packaging/rpm/brp-sign-modules .github/actions/sign-modules/sign \
            $(wildcard packaging/deb/* examples/*) .ci/run testdata/vectors/generate.sh \
            $(filter-out tools/manual tools/pictures,$(wildcard tools/*)) $(wildcard test/*.sh test/kernel/*.sh test/bpf/*.sh)
 

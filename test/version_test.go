@@ -36,6 +36,14 @@ func TestVersion(t *testing.T) {
 	if got, want := ask(src), "0.9.1-1-g"+commit[:12]; got != want {
 		t.Errorf("a commit after a tag has version %q, not %q", got, want)
 	}
+	// Git reads no repository of another owner's. The build goes on, but says so.
+	foreign := []string{"GIT_TEST_ASSUME_DIFFERENT_OWNER=1", "HOME=" + src}
+	if out := mustRun(t, foreign, filepath.Join(src, "tools/version")); !strings.HasSuffix(out, "unknown\n") || !strings.Contains(out, "safe.directory") {
+		t.Errorf("of another owner's checkout, tools/version says only %q", out)
+	}
+	if out := mustRun(t, foreign, filepath.Join(src, "tools/version"), "--commit"); out != "unknown\n" {
+		t.Errorf("the commit of another owner's checkout is %q", out)
+	}
 	tree := mkdir(t, filepath.Join(t.TempDir(), "archive"))
 	git("archive", "-o", tree+".tar", "HEAD")
 	mustRun(t, nil, "tar", "-C", tree, "-xf", tree+".tar")

@@ -90,13 +90,17 @@ func TestReproducible(t *testing.T) {
 }
 
 // TestTarball: the release's source builds without network, git and what Go has cached, and
-// what it makes says the version.
+// what it makes says the version. It makes packages too. SHA256SUMS has it, and nothing of
+// another version.
 func TestTarball(t *testing.T) {
 	if os.Getenv("SIGN_FILE_TEST_PACKAGES") == "" {
 		t.Skip("SIGN_FILE_TEST_PACKAGES is not set: make test-packages")
 	}
 	dir := t.TempDir()
+	run(t, dir, nil, "touch", "sign-file-0.0.1.tar.gz", "sign-file_0.0.1-1_amd64.deb")
 	run(t, "../..", nil, "bash", "packaging/tarball", dir)
+	run(t, dir, nil, "rm", "sign-file-0.0.1.tar.gz", "sign-file_0.0.1-1_amd64.deb")
+	run(t, dir, nil, "sha256sum", "--quiet", "--strict", "-c", "SHA256SUMS")
 	again := t.TempDir()
 	run(t, "../..", nil, "bash", "packaging/tarball", again)
 	tarball := only(t, dir+"/*.tar.gz")
@@ -111,6 +115,12 @@ func TestTarball(t *testing.T) {
 	version := strings.TrimPrefix(filepath.Base(source), "sign-file-")
 	if out := run(t, source, nil, source+"/sign-file", "--version"); !strings.Contains(out, version+"\n") {
 		t.Errorf("built of %s, it says\n%s", filepath.Base(tarball), out)
+	}
+	run(t, source, []string{"GOFLAGS="}, "make", "packages", "ARCHS=amd64")
+	run(t, dir, nil, "cp", filepath.Base(tarball), source+"/dist")
+	run(t, source, nil, "bash", "-c", `GO=go; . packaging/common; sums dist`)
+	if sums := run(t, source+"/dist", nil, "cat", "SHA256SUMS"); strings.Count(sums, "\n") != 10 || !strings.Contains(sums, filepath.Base(tarball)) {
+		t.Errorf("the checksums of a release for one architecture are\n%s", sums)
 	}
 }
 
