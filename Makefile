@@ -33,7 +33,12 @@ SCRIPTS := try.sh packaging/common packaging/build packaging/tarball packaging/o
 
 .PHONY: build static man check test test-tree test-kernel test-bpf race lint vuln bpf fuzz bench packages tarball test-packages cross pictures install uninstall clean timing
 
+build: export RELEASE  = $(VERSION)
+build: export REVISION = $(COMMIT)
 build: man
+	@case $$RELEASE/$$REVISION in *[!0-9A-Za-z.+~_/-]* | /* | */) \
+	  echo 'make: no usable VERSION and COMMIT: letters, digits and .+~_- make them' >&2; exit 1 ;; \
+	esac
 	$(GO) build -trimpath -buildvcs=false -buildmode=$(BUILDMODE) -tags $(TAGS) -ldflags '$(LDFLAGS) $(STAMP)' -o sign-file .
 
 # The manual pages, out of man/ and the table of commands, on whatever machine this is.
@@ -134,19 +139,26 @@ HOOK_FILES = $(wildcard $(addsuffix /*,$(addprefix packaging/,$(HOOKS))))
 DOCS = NEWS.md SECURITY.md LICENSE $(wildcard LICENSES/* docs/*.* docs/pictures/* examples/* bpf/example/*.c) \
        gate/reader/sign_file_gate.h $(wildcard gate/reader/example/bpf/*.c) gate/testdata/signed/flows.bpf.c \
        $(shell find testdata/vectors -type f)
-install:
+# Folders that a command line could take apart are refused, and those that it could lose.
+FOLDERS := PREFIX bindir datadir mandir docdir hookdir includedir bashcompletiondir fishcompletiondir zshcompletiondir
+.PHONY: folders
+folders:
+	$(foreach name,$(FOLDERS),$(if $($(name)),,$(error $(name) is empty)))
+	$(foreach name,$(FOLDERS) DESTDIR,$(if $(filter-out 1,$(words x$($(name))x)),$(error $(name) has white space in it: $($(name)))))
+install: folders
 	@test -x sign-file -a -d man/pages || { echo 'make install: no sign-file: run make first' >&2; exit 1; }
 	install -D -m 0755 sign-file $(DESTDIR)$(bindir)/sign-file
 	install -D -m 0644 -t $(DESTDIR)$(mandir)/man1 man/pages/*.1
+	rm -f $(DESTDIR)$(mandir)/man1/kmodsign.1
 	echo '.so man1/sign-file.1' > $(DESTDIR)$(mandir)/man1/kmodsign.1
 	chmod 0644 $(DESTDIR)$(mandir)/man1/kmodsign.1
 	install -D -m 0644 internal/cli/completion/bash $(DESTDIR)$(bashcompletiondir)/sign-file
 	install -D -m 0644 internal/cli/completion/fish $(DESTDIR)$(fishcompletiondir)/sign-file.fish
 	install -D -m 0644 internal/cli/completion/zsh $(DESTDIR)$(zshcompletiondir)/_sign-file
 	for link in $(LINKS); do \
-	  ln -sf sign-file $(DESTDIR)$(bindir)/$$link && \
-	  ln -sf sign-file $(DESTDIR)$(bashcompletiondir)/$$link && \
-	  ln -sf sign-file.fish $(DESTDIR)$(fishcompletiondir)/$$link.fish || exit 1; \
+	  ln -sfT sign-file $(DESTDIR)$(bindir)/$$link && \
+	  ln -sfT sign-file $(DESTDIR)$(bashcompletiondir)/$$link && \
+	  ln -sfT sign-file.fish $(DESTDIR)$(fishcompletiondir)/$$link.fish || exit 1; \
 	done
 	install -D -m 0644 gate/reader/sign_file_gate.h $(DESTDIR)$(includedir)/sign_file_gate.h
 	@for file in $(DOCS); do \
@@ -158,17 +170,23 @@ install:
 	  install -D -m $$mode $$file $$to && \
 	  sed -i 's,/usr/share/sign-file,$(hookdir),g; s,/usr/bin/sign-file,$(bindir)/sign-file,g' $$to || exit 1; \
 	done
-	ln -sfnr $(DESTDIR)$(hookdir) $(DESTDIR)$(docdir)/packaging
+	ln -sfrT $(DESTDIR)$(hookdir) $(DESTDIR)$(docdir)/packaging
 
 # Only what "make install" of this source puts there: other programs' pages may have names
-# like these, and a docdir may be shared.
-uninstall:
-	rm -f $(addprefix $(DESTDIR)$(bindir)/,sign-file $(LINKS)) $(DESTDIR)$(includedir)/sign_file_gate.h \
-	  $(addprefix $(DESTDIR)$(bashcompletiondir)/,sign-file $(LINKS)) \
-	  $(patsubst %,$(DESTDIR)$(fishcompletiondir)/%.fish,sign-file $(LINKS)) $(DESTDIR)$(zshcompletiondir)/_sign-file \
-	  $(addprefix $(DESTDIR)$(mandir)/man1/,$(notdir $(wildcard man/*.1)) kmodsign.1)
-	-cd $(DESTDIR)$(docdir) && rm -f packaging $(DOCS) && rmdir -p --ignore-fail-on-non-empty $(sort $(dir $(filter-out %.md LICENSE,$(DOCS))))
-	-cd $(DESTDIR)$(hookdir) && rm -f $(HOOK_FILES:packaging/%=%) && rmdir --ignore-fail-on-non-empty $(HOOKS)
+# like these, a docdir may be shared, and kmodsign may be another's by now.
+uninstall: folders
+	for link in $(LINKS); do \
+	  for path in $(DESTDIR)$(bindir)/$$link $(DESTDIR)$(bashcompletiondir)/$$link $(DESTDIR)$(fishcompletiondir)/$$link.fish; do \
+	    case $$(readlink $$path) in sign-file | sign-file.fish) rm -f $$path ;; esac; \
+	  done; \
+	done
+	rm -f $(DESTDIR)$(bindir)/sign-file $(DESTDIR)$(includedir)/sign_file_gate.h $(DESTDIR)$(bashcompletiondir)/sign-file \
+	  $(DESTDIR)$(fishcompletiondir)/sign-file.fish $(DESTDIR)$(zshcompletiondir)/_sign-file \
+	  $(addprefix $(DESTDIR)$(mandir)/man1/,$(notdir $(wildcard man/*.1)))
+	! grep -qsx '.so man1/sign-file.1' $(DESTDIR)$(mandir)/man1/kmodsign.1 || rm -f $(DESTDIR)$(mandir)/man1/kmodsign.1
+	! test -L $(DESTDIR)$(docdir)/packaging || rm -f $(DESTDIR)$(docdir)/packaging
+	! cd $(DESTDIR)$(docdir) 2>/dev/null || { rm -f $(DOCS) && rmdir -p --ignore-fail-on-non-empty $(sort $(dir $(filter-out %.md LICENSE,$(DOCS)))); }
+	! cd $(DESTDIR)$(hookdir) 2>/dev/null || { rm -f $(HOOK_FILES:packaging/%=%) && rmdir --ignore-fail-on-non-empty $(HOOKS); }
 	-rmdir --ignore-fail-on-non-empty $(DESTDIR)$(docdir) $(DESTDIR)$(hookdir)
 
 # The packages of docs/distribution.md, and the release's source with all modules that it

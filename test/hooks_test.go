@@ -117,6 +117,22 @@ func TestRPMHooks(t *testing.T) {
 			t.Errorf("the package is built without a key: %s", out)
 		}
 	})
+	t.Run("PIN in the key's reference", func(t *testing.T) {
+		head := "%global modsign_key pkcs11:object=key?pin-value=12345678\n%global modsign_cert " + pair.cert + "\n%sign_modules"
+		if out, err := build(t, fmt.Sprintf(spec, macros, head, module)); err == nil || strings.Contains(out, "12345678") {
+			t.Errorf("%v\n%s", err, out)
+		}
+	})
+	t.Run("link out of the build root", func(t *testing.T) {
+		root, host := t.TempDir(), t.TempDir()
+		mustRun(t, nil, "cp", unsigned, host)
+		mkdir(t, root+"/lib")
+		symlink(t, host, root+"/lib/modules")
+		if out, err := run(t, []string{"RPM_BUILD_ROOT=" + root}, brp, "sha512", pair.key, pair.cert); err == nil || !strings.Contains(out, "out of the build root") {
+			t.Errorf("%v\n%s", err, out)
+		}
+		checkSameBytes(t, host+"/"+filepath.Base(unsigned), unsigned)
+	})
 	t.Run("whose kernel", func(t *testing.T) {
 		checkJudge(t, func(pair keyPair, kernel string) (string, error) {
 			head := "%global modsign_key " + pair.key + "\n%global modsign_cert " + pair.cert + "\n%sign_modules"

@@ -57,6 +57,15 @@ func TestInstall(t *testing.T) {
 		t.Errorf("DKMS would call another program:\n%s", conf)
 	}
 	checkInstalledLinks(t, root)
+	for _, variable := range []string{"docdir=", "docdir=/usr/share/doc of all", "DESTDIR=" + root + " x"} {
+		if out, err := run(t, nil, "make", "-C", src, "uninstall", variable); err == nil {
+			t.Errorf("uninstalled with %s:\n%s", variable, out)
+		}
+	}
+	// Another program's by now.
+	os.Remove(root + "/usr/sbin/kmodsign")
+	writeFile(t, root+"/usr/sbin/kmodsign", "", 0o755)
+	others = append(others, root+"/usr/sbin/kmodsign")
 	if out, err := at("uninstall"); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}

@@ -57,11 +57,21 @@ func TestVersion(t *testing.T) {
 	if got := ask(tree) + " " + ask(tree, "--commit") + " " + ask(tree, "--date"); got != "0.9.2 abc 1700000000" {
 		t.Errorf("a tarball has version, commit and date %q", got)
 	}
+	// A tag or a file that would run commands in make's.
+	for _, hostile := range []string{"1';touch${IFS}x;'", "1$(touch x)", "a/b", ""} {
+		writeFile(t, filepath.Join(tree, ".version"), hostile+"\nabc\n1700000000\n", 0o644)
+		if out, err := run(t, nil, filepath.Join(tree, "tools/version")); err == nil {
+			t.Errorf("a tarball has version %q", out)
+		}
+	}
 	// What make hands to the linker is what the program says.
 	if os.Getenv(binaryVariable) != "" {
 		return
 	}
 	log := mustRun(t, nil, "make", "-C", "..", "-n", "build", "VERSION=1.2", "COMMIT=abc", "LDFLAGS=-w")
+	if out, err := run(t, nil, "make", "-C", "..", "build", "VERSION=1'2", "GO=true"); err == nil || !strings.Contains(out, "VERSION") {
+		t.Errorf("make takes any version: %v\n%s", err, out)
+	}
 	for _, want := range []string{"-w -X", "cli.release=1.2 ", "cli.commit=abc'"} {
 		if !strings.Contains(log, want) {
 			t.Errorf("make does not call Go with %q:\n%s", want, log)

@@ -2,8 +2,8 @@
 #
 # in debian/rules, with a debhelper level of 10 or later, signs the modules of all packages
 # that are built, Architecture: all too, after dh_strip, which would remove the signatures.
-# The build ends unless the kernel that is meant would accept them with that certificate, or
-# if there is no module.
+# The build ends unless the kernel that is meant would accept the signatures with that
+# certificate, and if there is no module.
 MODSIGN_HASH ?= sha512
 MODSIGN_KEY  ?= $(error MODSIGN_KEY is not set)
 MODSIGN_CERT ?= $(error MODSIGN_CERT is not set)
@@ -16,10 +16,15 @@ MODSIGN_ALLOW_EMPTY ?=
 
 # dh_strip is not run for Architecture: all. This is the next that is run for every package.
 execute_before_dh_installdeb:
+	$(if $(findstring pin-value=,$(MODSIGN_KEY)),$(error logs may show the PIN in MODSIGN_KEY: use pin-source, or KBUILD_SIGN_PIN))
 	@set -e; found=; \
 	for package in $$(dh_listpackages); do \
 	  for dir in debian/$$package/lib/modules debian/$$package/usr/lib/modules; do \
 	    [ -d "$$dir" ] || continue; \
+	    case $$(realpath "$$dir") in \
+	    "$$(realpath "debian/$$package")"/*) ;; \
+	    *) echo "sign-modules.mk: $$dir is a link out of the package" >&2; exit 1 ;; \
+	    esac; \
 	    sign-file sign --replace $(MODSIGN_HASH) "$(MODSIGN_KEY)" "$(MODSIGN_CERT)" "$$dir"; \
 	    sign-file verify --quiet $(if $(findstring /,$(MODSIGN_KERNEL)),--config,--kernel) "$(MODSIGN_KERNEL)" --trusted "$(MODSIGN_CERT)" "$$dir"; \
 	    found=yes; \

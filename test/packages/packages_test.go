@@ -197,6 +197,9 @@ func installDeb(t *testing.T, dist string) {
 		inside("dpkg", "-i", "/tmp/sbsigntool.deb")
 		inside("dpkg", "--audit")
 		inside("dpkg", "-P", name)
+		if name == "sign-file" {
+			checkForeignDiversion(t, inside)
+		}
 		run(t, "", nil, "rm", root+"/tmp/package.deb")
 		if after := files(); after != before {
 			t.Errorf("%s leaves traces:\n%s", name, difference(t, before, after))
@@ -208,6 +211,21 @@ func installDeb(t *testing.T, dist string) {
 			t.Errorf("the other manual page is %q", out)
 		}
 	}
+}
+
+// checkForeignDiversion: a diversion of the administrator's stays, and does not keep the
+// package from coming or going.
+func checkForeignDiversion(t *testing.T, inside func(args ...string) string) {
+	t.Helper()
+	inside("dpkg-divert", "--local", "--rename", "--divert", "/usr/bin/kmodsign.mine", "--add", "/usr/bin/kmodsign")
+	inside("dpkg", "-r", "sbsigntool")
+	inside("dpkg", "-i", "/tmp/package.deb")
+	inside("dpkg", "-P", "sign-file")
+	inside("dpkg", "-i", "/tmp/sbsigntool.deb")
+	if owner := inside("dpkg-divert", "--listpackage", "/usr/bin/kmodsign"); owner != "LOCAL\n" {
+		t.Errorf("the administrator's diversion is %q's", owner)
+	}
+	inside("dpkg-divert", "--rename", "--remove", "/usr/bin/kmodsign")
 }
 
 // difference is what diff says.
