@@ -465,6 +465,11 @@ func newAbout(spec Spec, trigger Trigger) (*ebpf.Map, error) {
 func loadError(err error, trigger Trigger) error {
 	var refused *ebpf.VerifierError
 	if !errors.As(err, &refused) {
+		if errors.Is(err, unix.EPERM) {
+			// Capabilities of a user namespace are none to bpf(2), and ebpf's own advice, about
+			// MEMLOCK, is for kernels before 5.11.
+			return &MissingError{[]Requirement{{"the kernel lets this process load no BPF programs (EPERM)", "run it as root of the machine, and in no user namespace or container"}}}
+		}
 		return fmt.Errorf("loading the program: %w", err)
 	}
 	reason := ""

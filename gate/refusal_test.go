@@ -34,6 +34,22 @@ func TestUnprivileged(t *testing.T) {
 	}
 }
 
+// The root of a user namespace, as in a container, has capabilities that bpf(2) does not
+// look at.
+func TestUserNamespace(t *testing.T) {
+	inMachine(t)
+	if _, err := os.Stat("/proc/self/ns/user"); err != nil {
+		t.Skipf("this kernel has no user namespaces: %v", err)
+	}
+	out := create(t, &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1}},
+	})
+	if !strings.Contains(out, "run it as root of the machine") || strings.Contains(out, "MEMLOCK") || !strings.Contains(out, "nothing was changed") {
+		t.Errorf("the root of a user namespace:\n%s", out)
+	}
+}
+
 // Lockdown for confidentiality can't be lifted again, so that this is the last test.
 func TestZLockdown(t *testing.T) {
 	inMachine(t)

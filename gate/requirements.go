@@ -57,7 +57,7 @@ func missing(dir string) error {
 }
 
 // onBPF tells whether the folder, or the one that it would be made in, is on a BPF
-// filesystem.
+// filesystem. Where the process may not look it may be.
 func onBPF(dir string) bool {
 	var fs unix.Statfs_t
 	err := unix.Statfs(dir, &fs)
@@ -65,7 +65,7 @@ func onBPF(dir string) bool {
 		dir = filepath.Dir(dir)
 		err = unix.Statfs(dir, &fs)
 	}
-	return err == nil && uint32(fs.Type) == unix.BPF_FS_MAGIC // the field has 32 bits on some machines
+	return err == unix.EACCES || err == nil && uint32(fs.Type) == unix.BPF_FS_MAGIC // the field has 32 bits on some machines
 }
 
 // checkOwners refuses a folder in which another user could put another gate in the place

@@ -63,3 +63,14 @@ func followAdvice(t *testing.T, line string, pair keyPair, isRSA bool) {
 		checkSigned(t, signed, "../testdata/hello.ko", "sha256", pair)
 	}
 }
+
+// TestNoModuleAdvice: nobody is told to sign what is no module.
+func TestNoModuleAdvice(t *testing.T) {
+	t.Parallel()
+	text := filepath.Join(t.TempDir(), "passwd")
+	writeFile(t, text, strings.Repeat("root:x:0:0:root:/root:/bin/bash\n", 9), 0o644)
+	out, err := run(t, nil, program(t), "verify", "--kernel", "7.0", "--trusted", keys+"/rsa2048.x509", text)
+	if err == nil || strings.Contains(out, "sign it") || !strings.Contains(out, "to do: name a module") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

@@ -129,6 +129,8 @@ func noModule(verdict *kernel.Verdict, module *signfile.Module) error {
 	}
 	is := whatIs(head)
 	switch unsigned := verdict.Errno == syscall.ENODATA || verdict.Errno == syscall.ENOEXEC; {
+	case is.name == "" && unsigned && verdict.NoModule != nil:
+		verdict.Advice = "name a module: a file *.ko, as the kernel's build makes it"
 	case is.name == "" || !unsigned && is.name != aValue:
 	case is.asModule != "":
 		verdict.Advice = is.asModule
