@@ -14,7 +14,7 @@ func (p *program) explainCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "explain",
 		Usage:     "say why a kernel rejects a module, by what it or modprobe said",
-		ArgsUsage: "[<errno, message or line of the log>...]",
+		ArgsUsage: "[<errno or message>...]",
 		Description: "For instance: sign-file explain \"Key was rejected by service\", sign-file explain\n" +
 			"EBADMSG, dmesg | tail -1 | xargs -d '\\n' sign-file explain. Without an operand all\n" +
 			"causes are listed.",

@@ -33,7 +33,7 @@ func (p *program) gateCommand() *cli.Command {
 				Flags: []cli.Flag{
 					dir, trustedFlag(),
 					&cli.StringFlag{Name: "keyring", Usage: "trust the kernel's `KEYRING`: secondary, builtin or platform"},
-					&cli.UintFlag{Name: "value-size", Usage: "size of a map value with its signature, `N` bytes"},
+					&cli.UintFlag{Name: "value-size", DefaultText: "none", Usage: "size of a map value with its signature, `N` bytes"},
 					&cli.UintFlag{Name: "key-size", Value: 4, Usage: "size of a key, `N` bytes"},
 					&cli.UintFlag{Name: "max-entries", Value: 64, Usage: "room for `N` values"},
 					&cli.StringFlag{Name: "trigger", Usage: "`program` (Linux 6.18) or inbox (BPF LSM); default: what the kernel has"},

@@ -34,7 +34,7 @@ func (p *program) keygenCommand() *cli.Command {
 			"in DER, as certs/signing_key.x509. The defaults are those of certs/Makefile.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "type", Value: "rsa:4096", Usage: "`KIND` of key: " + strings.Join(keys.Kinds(), ", ")},
-			&cli.StringFlag{Name: "subject", Usage: "`NAME` of the signer, as openssl req's -subj; default: one with this machine's name that\ntells the key from others"},
+			&cli.StringFlag{Name: "subject", Usage: "`NAME` of the signer, as openssl req's -subj; default: one with this machine's name that\ndistinguishes the key from others"},
 			&cli.StringSliceFlag{Name: "eku", Usage: "extended key `USAGE`: codesign, which openSUSE wants, modules, which shim takes for modules alone,\nor an object identifier; may be repeated"},
 			&cli.BoolFlag{Name: "ca", Usage: "the key may sign certificates too, which some kernels want of enrolled keys (CONFIG_INTEGRITY_CA_MACHINE_KEYRING)"},
 			&cli.IntFlag{Name: "days", Value: 36500, Usage: "`NUMBER` of days that the certificate is valid"},
@@ -197,6 +197,9 @@ func (p *program) newPassphrase(file string) ([]byte, error) {
 	first, err := ask("new passphrase of " + file)
 	if err == nil && len(first) == 0 {
 		err = errors.New("an empty passphrase (leave --encrypt out)")
+	}
+	if errors.Is(err, keys.ErrNoPIN) {
+		err = fmt.Errorf("no passphrase for the new key: set %s, or run it at a terminal", pinVariable)
 	}
 	if err != nil || given {
 		return first, about("--encrypt", err)

@@ -23,7 +23,7 @@ import (
 func (p *program) mapCommand() *cli.Command {
 	valueFlags := []cli.Flag{
 		&cli.StringFlag{Name: "tail", Usage: "put the bytes of `FILE` behind the signature, unverified"},
-		&cli.IntFlag{Name: "value-size", Usage: "pad with zeros to `N` bytes, the map's value size"},
+		&cli.IntFlag{Name: "value-size", DefaultText: "no padding", Usage: "pad with zeros to `N` bytes, the map's value size"},
 		&cli.StringFlag{Name: "format", Value: formatRaw, Usage: "`raw`, hex (for bpftool) or c (an array)"},
 	}
 	return &cli.Command{

@@ -51,7 +51,7 @@ func listFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{Name: "from", Usage: "take more paths from `FILE` (- is standard input), one a line; may be repeated"},
 		&cli.BoolFlag{Name: "0", Usage: "paths of --from end with a NUL byte"},
-		&cli.BoolFlag{Name: "allow-empty", Usage: "take a directory without modules, and an empty --from, for no failure"},
+		&cli.BoolFlag{Name: "allow-empty", Usage: "a directory without modules, or an empty --from, is no failure"},
 	}
 }
 
@@ -59,7 +59,7 @@ func listFlags() []cli.Flag {
 func writeFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "output-dir", Usage: "write the signed modules below `DIR`, and leave the others"},
-		&cli.BoolFlag{Name: "fail-fast", Usage: "begin nothing new after the first failure"},
+		&cli.BoolFlag{Name: "fail-fast", Usage: "start no more files after the first failure"},
 		&cli.BoolFlag{Name: "sync", Usage: "make the new modules durable before they replace the old ones"},
 		quietFlag(),
 	}
@@ -249,7 +249,7 @@ type signRun struct {
 }
 
 // errEmpty: a wrong path must not end in a package of unsigned modules.
-var errEmpty = errors.New("a directory without modules, or no path at all: nothing was signed (--allow-empty takes it for no failure)")
+var errEmpty = errors.New("a directory without modules, or no path at all: nothing was signed (with --allow-empty this is no failure)")
 
 // collect turns paths into modules. What can't be read is a failure of its own.
 func (r *signRun) collect(tree *signfile.Tree, from []string) []signfile.Item {
