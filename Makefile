@@ -145,6 +145,7 @@ FOLDERS := PREFIX bindir datadir mandir docdir hookdir includedir bashcompletion
 folders:
 	$(foreach name,$(FOLDERS),$(if $($(name)),,$(error $(name) is empty)))
 	$(foreach name,$(FOLDERS) DESTDIR,$(if $(filter-out 1,$(words x$($(name))x)),$(error $(name) has white space in it: $($(name)))))
+
 install: folders
 	@test -x sign-file -a -d man/pages || { echo 'make install: no sign-file: run make first' >&2; exit 1; }
 	install -D -m 0755 sign-file $(DESTDIR)$(bindir)/sign-file
@@ -185,9 +186,9 @@ uninstall: folders
 	  $(addprefix $(DESTDIR)$(mandir)/man1/,$(notdir $(wildcard man/*.1)))
 	! grep -qsx '.so man1/sign-file.1' $(DESTDIR)$(mandir)/man1/kmodsign.1 || rm -f $(DESTDIR)$(mandir)/man1/kmodsign.1
 	! test -L $(DESTDIR)$(docdir)/packaging || rm -f $(DESTDIR)$(docdir)/packaging
-	! cd $(DESTDIR)$(docdir) 2>/dev/null || { rm -f $(DOCS) && rmdir -p --ignore-fail-on-non-empty $(sort $(dir $(filter-out %.md LICENSE,$(DOCS)))); }
-	! cd $(DESTDIR)$(hookdir) 2>/dev/null || { rm -f $(HOOK_FILES:packaging/%=%) && rmdir --ignore-fail-on-non-empty $(HOOKS); }
-	-rmdir --ignore-fail-on-non-empty $(DESTDIR)$(docdir) $(DESTDIR)$(hookdir)
+	! cd $(DESTDIR)$(docdir) 2>/dev/null || { rm -f $(DOCS) && rmdir -p --ignore-fail-on-non-empty $(sort $(dir $(filter-out %.md LICENSE,$(DOCS)))) || :; }
+	! cd $(DESTDIR)$(hookdir) 2>/dev/null || { rm -f $(HOOK_FILES:packaging/%=%) && rmdir --ignore-fail-on-non-empty $(HOOKS) || :; }
+	rmdir --ignore-fail-on-non-empty $(DESTDIR)$(docdir) $(DESTDIR)$(hookdir) || :
 
 # The packages of docs/distribution.md, and the release's source with all modules that it
 # is made of, in dist/. ARCHS=amd64 is quicker.
