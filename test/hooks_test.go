@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"sign-file/kernel"
 	"sign-file/test/testenv"
 )
 
@@ -44,12 +45,13 @@ func mldsa(t *testing.T) (pair keyPair, config string) {
 	return keyPair{absolute(t, keys+"/mldsa65.key"), absolute(t, keys+"/mldsa65.x509")}, config
 }
 
-// checkJudge: a hook judges as the kernel that its user names, by default 7.0 as Debian
-// builds it, and not as this machine's, which may have been built without signatures.
+// checkJudge: a hook judges as the kernel that its user names, by default the newest that is
+// known, as Debian builds it, and not as this machine's, which may have been built without signatures.
 func checkJudge(t *testing.T, build func(pair keyPair, kernel string) (string, error)) {
 	t.Helper()
 	pair, config := mldsa(t)
-	for _, c := range []struct{ kernel, refusal string }{{"", "kernel 7.0"}, {"6.12", "kernel 6.12"}, {config, ""}} {
+	series := kernel.Series()
+	for _, c := range []struct{ kernel, refusal string }{{"", "kernel " + series[len(series)-1]}, {"6.12", "kernel 6.12"}, {config, ""}} {
 		out, err := build(pair, c.kernel)
 		if (err != nil) != (c.refusal != "") || !strings.Contains(out, c.refusal) || strings.Contains(out, "warning: this kernel") {
 			t.Errorf("kernel %q: %v, and %q is missing in\n%s", c.kernel, err, c.refusal, out)
