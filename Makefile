@@ -129,6 +129,7 @@ fuzz:
 bench: build
 	test/modules.sh
 	$(GO) run ./test/bench $(if $(filter full,$(BENCH)),-factor 5) | tee docs/bench.md
+	$(GO) run ./tools/pictures docs/pictures
 
 # What "make" or "make static" has built, by whoever it was, with the same modes under any
 # umask. Documents keep their places to each other, so that their links lead somewhere; the

@@ -166,7 +166,8 @@ func (b *bench) head(out io.Writer) error {
 		cpu = string(found[1])
 	}
 	fmt.Fprintf(out, "# How fast\n\nOurs divided by theirs, medians of interleaved runs: below 1 is faster. `make bench` wrote this on\n"+
-		"%s, %d cores; %s; theirs is %s with %s.\nMilliseconds are for each file, the median and the least. The thousand modules are a sample of Debian's kernel.\n\n",
+		"%s, %d cores; %s; theirs is %s with %s.\nMilliseconds are for each file, the median and the least. The thousand modules are a sample of Debian's kernel.\n\n"+
+		"![Time, ours divided by theirs](pictures/bench.svg)\n\n",
 		cpu, runtime.NumCPU(), runtime.Version(), b.theirs, strings.TrimSpace(string(openssl)))
 	return nil
 }

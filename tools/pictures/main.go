@@ -1,4 +1,6 @@
-// Command pictures writes the pictures of docs/: go run ./tools/pictures docs/pictures
+// Command pictures writes the pictures of docs/, that of the benchmarks out of docs/bench.md:
+//
+//	go run ./tools/pictures docs/pictures
 package main
 
 import (
@@ -6,6 +8,7 @@ import (
 	"html"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -104,12 +107,54 @@ func keyrings() string {
 	return p.svg("Which keyrings a kernel verifies modules with")
 }
 
+// row is a work of the benchmarks, and how long ours takes where theirs takes 1.
+type row struct {
+	work  string
+	ratio float64
+}
+
+// firstTable reads the first table of bench.md.
+func firstTable(page string) (rows []row) {
+	for line := range strings.Lines(page) {
+		cells := strings.Split(strings.TrimPrefix(line, "| "), " | ")
+		if len(cells) < 2 {
+			if rows != nil {
+				return rows
+			}
+			continue
+		}
+		if ratio, err := strconv.ParseFloat(cells[1], 64); err == nil {
+			rows = append(rows, row{cells[0], ratio})
+		}
+	}
+	return rows
+}
+
+func bench(rows []row) string {
+	const left, unit, step = 510, 280, 30
+	p := &picture{width: 900, height: step*len(rows) + 50}
+	for i, r := range rows {
+		y, length := 10+step*i, max(2, int(r.ratio*unit))
+		fmt.Fprintf(p, "<text class=\"small\" x=\"10\" y=\"%d\">%s</text>\n", y+16, html.EscapeString(r.work))
+		fmt.Fprintf(p, "<rect class=\"signed\" x=\"%d\" y=\"%d\" width=\"%d\" height=\"22\"/>\n", left, y, length)
+		p.text(left+length+20, y+16, "small", fmt.Sprintf("%.2f", r.ratio))
+	}
+	fmt.Fprintf(p, "<path d=\"M%d 4V%d\"/>\n", left+unit, p.height-30)
+	p.text(left+unit, p.height-12, "small", "1: as long as theirs")
+	return p.svg("Time, ours divided by theirs")
+}
+
 func main() {
 	if len(os.Args) != 2 {
 		fmt.Fprintln(os.Stderr, "usage: pictures DIR")
 		os.Exit(2)
 	}
-	for name, svg := range map[string]string{"map-value": mapValue(), "two-passes": twoPasses(), "keyrings": keyrings()} {
+	page, err := os.ReadFile("docs/bench.md")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "pictures:", err)
+		os.Exit(1)
+	}
+	for name, svg := range map[string]string{"map-value": mapValue(), "two-passes": twoPasses(), "keyrings": keyrings(), "bench": bench(firstTable(string(page)))} {
 		if err := os.WriteFile(filepath.Join(os.Args[1], name+".svg"), []byte(svg), 0o644); err != nil {
 			fmt.Fprintln(os.Stderr, "pictures:", err)
 			os.Exit(1)
