@@ -285,7 +285,7 @@ func (l *Loader) usesMap() bool {
 	return false
 }
 
-// ErrNoData: the loader uses a map, and what is in it is not known. A signature of the
+// ErrNoData says that the loader uses a map, and that what is in it is not known. A signature of the
 // instructions would let any contents in, where that is all that is verified.
 var ErrNoData = errors.New("the loader uses a map, and its contents are empty or not named")
 
