@@ -94,7 +94,7 @@ func (p *program) sign(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	signer, closeKey, err := p.openSignerBy(keys.OpenChecked, c.Context, p.askPIN(), args[0], args[1], args[2], wantedMessage(c))
+	signer, closeKey, err := p.openSignerBy(c.Context, keys.OpenChecked, p.askPIN(), args[0], args[1], args[2], wantedMessage(c))
 	if err != nil {
 		return err
 	}

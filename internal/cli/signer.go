@@ -59,15 +59,15 @@ type messageForm struct {
 // openSigner opens key and certificate and looks up the hash, in the order in
 // which sign-file reports what is wrong with them.
 func (p *program) openSigner(ctx context.Context, pin keys.PINFunc, hash, key, certificateFile string, form messageForm) (*signfile.Signer, func() error, error) {
-	return p.openSignerBy(keys.Open, ctx, pin, hash, key, certificateFile, form)
+	return p.openSignerBy(ctx, keys.Open, pin, hash, key, certificateFile, form)
 }
 
 // openFunc is keys.Open or keys.OpenChecked.
 type openFunc func(ctx context.Context, reference string, pin keys.PINFunc) (keys.Key, error)
 
-func (p *program) openSignerBy(open openFunc, ctx context.Context, pin keys.PINFunc, hash, key, certificateFile string, form messageForm) (*signfile.Signer, func() error, error) {
+func (p *program) openSignerBy(ctx context.Context, open openFunc, pin keys.PINFunc, hash, key, certificateFile string, form messageForm) (*signfile.Signer, func() error, error) {
 	if which := os.Getenv(keys.StandardRSA); which != "" && which != "std" {
-		p.warn("%s=%s means nothing: only std leaves the fast code out", keys.StandardRSA, which)
+		p.warn("%s=%q means nothing: only std leaves the fast code out", keys.StandardRSA, which)
 	}
 	private, err := open(ctx, key, pin)
 	if err != nil {
