@@ -468,7 +468,8 @@ func loadError(err error, trigger Trigger) error {
 		if errors.Is(err, unix.EPERM) {
 			// Capabilities of a user namespace are none to bpf(2), and ebpf's own advice, about
 			// MEMLOCK, is for kernels before 5.11.
-			return &MissingError{[]Requirement{{"the kernel lets this process load no BPF programs (EPERM)", "run it as root of the machine, and in no user namespace or container"}}}
+			missing := &MissingError{[]Requirement{{"the kernel lets this process load no BPF programs", "run it as root of the machine, in no user namespace or container, and look for a security module that forbids it"}}}
+			return fmt.Errorf("%w: %w", missing, unix.EPERM)
 		}
 		return fmt.Errorf("loading the program: %w", err)
 	}
