@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"io"
@@ -85,4 +86,39 @@ func (p *program) attach(c *cli.Context) error {
 		err = cmp.Or(again, err)
 	}
 	return about(args[0], err)
+}
+
+// detachedMessage writes the message of one file alone, made of a signature value.
+func (p *program) detachedMessage(c *cli.Context) error {
+	args, err := operands(c, 1, 2)
+	if err != nil {
+		return err
+	}
+	signer, mistake, err := p.presigned(c, wantedMessage(c))
+	if err != nil {
+		return err
+	}
+	dest := args[0] + messageSuffix
+	switch {
+	case len(args) == 2:
+		dest = args[1]
+	case args[0] == "-":
+		dest = "-"
+	}
+	if err := notTheKey(dest, args[0], c.String("cert"), c.String("signature")); err != nil {
+		return err
+	}
+	var message []byte
+	sign := func(r io.Reader) ([]byte, error) {
+		message, err = signer.Detach(c.Context, r)
+		return nil, err
+	}
+	if _, err := p.readModule(c.Context, args[0], sign); err != nil {
+		_, again := p.readModule(readOnly(c.Context), args[0], func(r io.Reader) ([]byte, error) { err = mistake(err, r); return nil, nil })
+		return about(args[0], errors.Join(err, again))
+	}
+	if len(args) == 1 && dest != "-" {
+		return p.writeBeside(dest, args[0], message)
+	}
+	return p.copyOut(dest, args[0], bytes.NewReader(message))
 }
