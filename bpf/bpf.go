@@ -253,13 +253,10 @@ func (c *code) fails(jump, destination, source byte, immediate int32, target int
 //
 //	r1 = map 0; r2 = *(u32 *)(r1 + 32)
 func (l *Loader) readsExclusive() bool {
-	const block = 3 * InstructionSize
-	code := l.Instructions
-	o := byteOrder(code)
-	for at := 0; at+block <= len(code); at += InstructionSize {
-		insn := code[at : at+block]
-		if insn[0] == 0x18 && insn[1] == o.registers(1, pseudoMapIndex) && allZero(insn[2:16]) &&
-			insn[16] == 0x61 && insn[17] == o.registers(2, 1) && o.Uint16(insn[18:]) == sha256.Size {
+	o := byteOrder(l.Instructions)
+	for at := 0; at+InstructionSize <= len(l.Instructions); at += InstructionSize {
+		c := code{order: o, rest: l.Instructions[at:]}
+		if c.mapHead(0x61, sha256.Size) {
 			return true
 		}
 	}
@@ -294,8 +291,6 @@ func (l *Loader) lacksData() bool { return len(l.Data) == 0 && (l.ExclusiveHash 
 
 // pseudoMapIndex is BPF_PSEUDO_MAP_IDX: the immediate is an index into fd_array.
 const pseudoMapIndex = 5
-
-func allZero(b []byte) bool { return len(bytes.Trim(b, "\x00")) == 0 }
 
 // DataMatches reports whether the loader will take its own data: whether the digest that
 // it compares is theirs. One for Linux 7.3 leaves that to the kernel.

@@ -27,12 +27,12 @@ type literal struct {
 // signed one, so it can't be signed either.
 var ErrUnsigned = errors.New("is not signed: its loader is not one that can be (bpftool gen skeleton -L -S -k <any key> -i <its certificate> makes one, and bpf sign puts another key's signature there)")
 
-// ErrNoSkeleton is a file that is no light skeleton.
+// ErrNoSkeleton is returned for a file that is not a light skeleton.
 var ErrNoSkeleton = errors.New("is not a light skeleton (bpftool gen skeleton -L)")
 
 // SyntaxError is a header that is not as bpftool writes it.
 type SyntaxError struct {
-	Line   int // from 1; 0 where it is no single line
+	Line   int // from 1; 0 if the fault is not on one line
 	Reason string
 }
 
@@ -53,8 +53,7 @@ const (
 
 // ParseSkeleton reads a signed light skeleton. It takes any C string in the four arrays, and
 // nothing but one, and demands that they are used as bpftool uses them: a header that loads
-// something else is a *SyntaxError. What the functions around them do besides, the
-// compiler knows alone.
+// something else is a *SyntaxError. What other functions of the header do is not looked at.
 func ParseSkeleton(source []byte) (*Skeleton, error) {
 	if len(source) > MaxSkeleton {
 		return nil, &SizeError{"bytes of a skeleton", len(source), MaxSkeleton}

@@ -65,7 +65,7 @@ func (k fileKey) Verifies() bool {
 
 // check reads the key as crypto/x509 does, which Parse leaves out where it can.
 func (k fileKey) check() error {
-	if c, ok := k.Signer.(interface{ check() error }); ok {
+	if c, ok := k.Signer.(checker); ok {
 		return c.check()
 	}
 	return nil

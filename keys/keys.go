@@ -115,6 +115,9 @@ func Open(ctx context.Context, reference string, pin PINFunc) (key Key, err erro
 	return key, nil
 }
 
+// checker is implemented by keys that can be read more strictly than Open does.
+type checker interface{ check() error }
+
 // OpenChecked is Open for many signatures: numbers of a key that do not belong together, which
 // Open leaves to the first signature to find, are told at once.
 func OpenChecked(ctx context.Context, reference string, pin PINFunc) (Key, error) {
@@ -122,7 +125,7 @@ func OpenChecked(ctx context.Context, reference string, pin PINFunc) (Key, error
 	if err != nil {
 		return nil, err
 	}
-	if c, ok := key.(interface{ check() error }); ok {
+	if c, ok := key.(checker); ok {
 		if err := c.check(); err != nil {
 			key.Close()
 			return nil, about(reference, err)
