@@ -200,22 +200,13 @@ func (p *program) openLoader(c *cli.Context, before int) (l *loaderFile, out str
 	return l, out, err
 }
 
-// wantedKernel is the one of --kernel, nil where there is none.
+// wantedKernel is the one that a signature is for, nil where none is named.
 func wantedKernel(c *cli.Context) (*kernel.Kernel, error) {
-	if !c.IsSet("kernel") {
-		return nil, nil
+	k, err := namedKernel(c)
+	if k != nil && bpf.SchemeOf(k) == 0 {
+		return nil, usagef("--kernel %s: BPF programs have signatures from 6.18 on", c.String("kernel"))
 	}
-	release := c.String("kernel")
-	k, err := kernel.Of(release)
-	switch {
-	case release == "":
-		return nil, usagef("--kernel is empty (a variable that is not set?)")
-	case err != nil:
-		return nil, usagef("--kernel: %v", err)
-	case bpf.SchemeOf(k) == 0:
-		return nil, usagef("--kernel %s: BPF programs have signatures from 6.18 on", release)
-	}
-	return k, nil
+	return k, err
 }
 
 // checkedLoader is openLoader for one that is to be signed.

@@ -251,6 +251,14 @@ type signRun struct {
 // errEmpty: a wrong path must not end in a package of unsigned modules.
 var errEmpty = errors.New("a directory without modules, or no path at all: nothing was signed (with --allow-empty this is no failure)")
 
+// nothingFound is what there is to say of a directory that a tree found nothing in.
+func nothingFound(tree *signfile.Tree) error {
+	if tree.AnyFile {
+		return errors.New("no file in this directory")
+	}
+	return errors.New("no module in this directory")
+}
+
 // collect turns paths into modules. What can't be read is a failure of its own.
 func (r *signRun) collect(tree *signfile.Tree, from []string) []signfile.Item {
 	r.sources, r.complained = map[place]origin{}, map[string]bool{}
@@ -281,7 +289,7 @@ func (r *signRun) collect(tree *signfile.Tree, from []string) []signfile.Item {
 		})
 		if !found {
 			r.empty = true
-			r.say("%s: no %s in this directory", path, map[bool]string{true: "file", false: "module"}[tree.AnyFile])
+			r.say("%s: %v", path, nothingFound(tree))
 		}
 	}
 	return items

@@ -237,17 +237,31 @@ func (p *program) judgeOf(c *cli.Context, usage kernel.Usage, only kernel.Keyrin
 	return judge, nil
 }
 
+// namedKernel is the one of --kernel, nil where there is none.
+func namedKernel(c *cli.Context) (*kernel.Kernel, error) {
+	if !c.IsSet("kernel") {
+		return nil, nil
+	}
+	release := c.String("kernel")
+	if release == "" {
+		return nil, usagef("--kernel is empty (a variable that is not set?)")
+	}
+	k, err := kernel.Of(release)
+	if err != nil {
+		return nil, usagef("--kernel: %v", err)
+	}
+	return k, nil
+}
+
 // kernel is the one whose rules are asked for.
 func (p *program) kernel(c *cli.Context) (rules *kernel.Kernel, err error) {
 	release, config, note := c.String("kernel"), c.String("config"), ""
 	switch {
-	case release == "" && c.IsSet("kernel"):
-		return nil, usagef("--kernel is empty (a variable that is not set?)")
 	case release != "" && config != "":
 		return nil, usagef("--kernel and --config exclude each other")
-	case release != "":
-		if rules, err = kernel.Of(release); err != nil {
-			return nil, usagef("--kernel: %v", err)
+	case c.IsSet("kernel"):
+		if rules, err = namedKernel(c); err != nil {
+			return nil, err
 		}
 		if series := release[:min(len(release), len(rules.Name))]; series != rules.Name {
 			note = fmt.Sprintf("kernel %s is judged by the rules of %s, the nearest before it that are known", release, rules.Name)
@@ -336,7 +350,7 @@ func (r *verifyRun) collect(tree *signfile.Tree, paths []string) (err error) {
 			r.items = append(r.items, item)
 		})
 		if !found {
-			undecided(path, errors.New("no "+map[bool]string{true: "file", false: "module"}[tree.AnyFile]+" in this directory"))
+			undecided(path, nothingFound(tree))
 		}
 	}
 	return err
