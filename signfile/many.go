@@ -9,7 +9,6 @@ import (
 	"io"
 	"maps"
 	"math"
-	"os"
 	"runtime"
 	"slices"
 	"sync"
@@ -121,7 +120,7 @@ func (s *Signer) SignMany(ctx context.Context, items []Item, how Many, report fu
 	s, signing, work := s.forMany(how)
 	run := manyRun{Signer: s, how: how, signing: signing, work: work, output: sync.OnceValues(func() (*atomicfile.Folder, error) {
 		opened = true
-		return openOutput(how.OutputDir)
+		return atomicfile.MakeFolder(how.OutputDir)
 	})}
 	run.sign(ctx, items, report)
 	if opened {
@@ -171,14 +170,6 @@ func (y yielding) SignContext(ctx context.Context, random io.Reader, digest []by
 	<-y.work
 	defer func() { y.work <- struct{}{} }()
 	return signWith(ctx, y.Signer, random, digest, opts)
-}
-
-// openOutput opens the directory that the user named, and makes it.
-func openOutput(path string) (*atomicfile.Folder, error) {
-	if err := os.MkdirAll(path, 0o777); err != nil {
-		return nil, err
-	}
-	return atomicfile.OpenFolder(path)
 }
 
 // manyRun is SignMany on its way.

@@ -22,6 +22,15 @@ type Folder struct {
 // OpenFolder opens the directory that a path leads to, through links too.
 func OpenFolder(path string) (*Folder, error) { return openFolderAt(unix.AT_FDCWD, path, path, 0) }
 
+// MakeFolder is OpenFolder for a directory that is made where it is missing, with those that
+// lead there.
+func MakeFolder(path string) (*Folder, error) {
+	if err := os.MkdirAll(path, 0o777); err != nil {
+		return nil, err
+	}
+	return OpenFolder(path)
+}
+
 func openFolderAt(dir int, name, path string, flags int) (*Folder, error) {
 	fd, err := openat(dir, name, unix.O_PATH|unix.O_DIRECTORY|flags, 0)
 	if err != nil {

@@ -45,7 +45,7 @@ func (p *program) attachMessages(c *cli.Context) error {
 	if err != nil {
 		return about(keys.Name(file), err)
 	}
-	messages := messages{program: p, dir: c.String("p7s-dir"), root: c.String("root"), used: map[string]bool{}, hashes: map[string]bool{}}
+	messages := messages{program: p, dir: c.String("p7s-dir"), root: c.String("root"), of: map[string]string{}, used: map[string]bool{}, hashes: map[string]bool{}}
 	how.Message = messages.read
 	signer, err := signfile.NewSigner(signfile.Options{Key: keys.Presigned(public, nil), Certificate: cert})
 	if err != nil {
@@ -53,9 +53,9 @@ func (p *program) attachMessages(c *cli.Context) error {
 	}
 	run := signRun{program: p, how: how, certificate: file, json: c.Bool("json"), quiet: c.Bool("quiet")}
 	run.leftOver = func() { run.failMessages(&messages, modules) }
-	run.mistake = func(result signfile.Result) string { return " (" + messages.find(result.Item) + ")" }
+	run.mistake = func(result signfile.Result) string { return " (" + messages.of[result.Path] + ")" }
 	return run.signAll(c, modules, func(item signfile.Item) *signfile.Signer {
-		messages.used[canonical(messages.find(item))] = true
+		messages.find(item)
 		return signer
 	})
 }
@@ -78,25 +78,28 @@ const messageSuffix = ".p7s"
 // messages finds the message of each module.
 type messages struct {
 	*program
-	dir, root string          // --p7s-dir and --root
-	used      map[string]bool // the messages of the modules
+	dir, root string            // --p7s-dir and --root
+	of        map[string]string // the path of each module's message, by the module's
+	used      map[string]bool   // those that there are
 	mutex     sync.Mutex
 	hashes    map[string]bool // that were warned of
 }
 
-// find is where a module's message is. One that was made before the module was compressed,
+// find notes where a module's message is. One that was made before the module was compressed,
 // or after it was decompressed, is as good: a signature is about the content.
-func (m *messages) find(item signfile.Item) string {
+func (m *messages) find(item signfile.Item) {
 	path := item.Path
 	if m.dir != "" {
 		path = paths.Join(m.dir, m.relative(item))
 	}
+	m.of[item.Path] = path + messageSuffix
 	for _, name := range compressed.Names(path) {
 		if _, err := os.Lstat(name + messageSuffix); err == nil {
-			return name + messageSuffix
+			m.of[item.Path] = name + messageSuffix
+			m.used[canonical(name+messageSuffix)] = true
+			return
 		}
 	}
-	return path + messageSuffix
 }
 
 // relative is the path of a module's message below --p7s-dir, without its suffix.
@@ -112,7 +115,7 @@ func (m *messages) relative(item signfile.Item) string {
 
 // read reads the message of a module, and warns once of each hash that kernels refuse.
 func (m *messages) read(item signfile.Item) ([]byte, error) {
-	message, err := m.readFile(m.find(item))
+	message, err := m.readFile(m.of[item.Path])
 	if err != nil {
 		return nil, err
 	}
@@ -160,12 +163,7 @@ func (r *signRun) failMessages(messages *messages, folders []string) {
 	if messages.dir != "" {
 		folders = []string{messages.dir}
 	}
-	found := len(messages.used) == 0
-	for path := range messages.used {
-		_, err := os.Lstat(path)
-		found = found || err == nil
-	}
-	if !found {
+	if len(messages.used) == 0 && len(messages.of) > 0 {
 		r.say("no message is for any of these modules: --p7s-dir and --root say what folders messages and modules are below")
 	}
 	for _, folder := range folders {

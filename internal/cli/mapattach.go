@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
@@ -37,10 +36,7 @@ func (p *program) attachValues(c *cli.Context) error {
 	if len(items) == 0 && run.failed == 0 && !c.Bool("allow-empty") {
 		return errEmpty
 	}
-	if err := os.MkdirAll(run.how.OutputDir, 0o777); err != nil {
-		return err
-	}
-	output, err := atomicfile.OpenFolder(run.how.OutputDir)
+	output, err := atomicfile.MakeFolder(run.how.OutputDir)
 	if err != nil {
 		return err
 	}
