@@ -225,4 +225,4 @@ clean:
 # Whether the time of an RSA signature tells anything of what it is made with: an
 # indication, on a quiet machine, by hand.
 timing:
-	$(GO) test -count=1 -tags timing -run TestTiming -v ./internal/rsaifma
+	$(GO) test -count=1 -tags timing -run TestTiming -v ./internal/rsalanes

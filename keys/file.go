@@ -15,7 +15,7 @@ import (
 
 	"sign-file/internal/bounded"
 	"sign-file/internal/p384"
-	"sign-file/internal/rsaifma"
+	"sign-file/internal/rsalanes"
 	"sign-file/internal/scheme"
 	"sign-file/keys/internal/pkcs8"
 	"sign-file/keys/token"
@@ -172,7 +172,7 @@ func usable(key crypto.Signer) crypto.Signer {
 		return rsaKey{&key.Numbers.Public, engineFor(key.Numbers, standard), standard}
 	case *rsa.PrivateKey:
 		standard := func() (*rsa.PrivateKey, error) { return key, nil }
-		return rsaKey{&key.PublicKey, engineFor(rsaifma.NumbersOf(key), standard), standard}
+		return rsaKey{&key.PublicKey, engineFor(rsalanes.NumbersOf(key), standard), standard}
 	case *ecdsa.PrivateKey:
 		return ecdsaKey{key}
 	case *p384.PrivateKey:
@@ -186,11 +186,11 @@ func usable(key crypto.Signer) crypto.Signer {
 const StandardRSA = "SIGN_FILE_RSA"
 
 // engineFor returns nil for keys that crypto/rsa signs with, and in FIPS 140 mode.
-func engineFor(numbers rsaifma.Numbers, standard func() (*rsa.PrivateKey, error)) *rsaifma.Signer {
+func engineFor(numbers rsalanes.Numbers, standard func() (*rsa.PrivateKey, error)) *rsalanes.Signer {
 	if fips140.Enabled() || os.Getenv(StandardRSA) == "std" {
 		return nil
 	}
-	engine, err := rsaifma.NewSigner(numbers, standard)
+	engine, err := rsalanes.NewSigner(numbers, standard)
 	if err != nil {
 		return nil
 	}
@@ -200,7 +200,7 @@ func engineFor(numbers rsaifma.Numbers, standard func() (*rsa.PrivateKey, error)
 // rsaKey is an RSA key that signs PKCS#1 v1.5 only.
 type rsaKey struct {
 	public   *rsa.PublicKey
-	engine   *rsaifma.Signer // nil: crypto/rsa
+	engine   *rsalanes.Signer // nil: crypto/rsa
 	standard func() (*rsa.PrivateKey, error)
 }
 
@@ -209,7 +209,7 @@ func (k rsaKey) Batch() int {
 	if k.engine == nil {
 		return 1
 	}
-	return rsaifma.Batch
+	return rsalanes.Batch
 }
 
 // Faults implements FaultCounter.

@@ -7,7 +7,7 @@ import (
 	"runtime/debug"
 	"strings"
 
-	"sign-file/internal/rsaifma"
+	"sign-file/internal/rsalanes"
 	"sign-file/keys/token"
 )
 
@@ -23,7 +23,7 @@ func version() string {
 		tokens = "yes"
 	}
 	switch {
-	case rsaifma.Supported():
+	case rsalanes.Supported():
 		engine = "yes"
 	case runtime.GOARCH == "amd64":
 		engine = "yes, but not on this processor, which lacks AVX-512 IFMA"

@@ -108,7 +108,7 @@ func runAll(out io.Writer, all []contest) error {
 	return nil
 }
 
-// standard signs with crypto/rsa what package rsaifma has signed.
+// standard signs with crypto/rsa what package rsalanes has signed.
 func (b *bench) standard(out io.Writer, all []contest) error {
 	fmt.Fprintf(out, "\nThe same with `SIGN_FILE_RSA=std`, as on machines without AVX-512 IFMA:\n\n")
 	var again []contest

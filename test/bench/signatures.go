@@ -7,12 +7,12 @@ import (
 	"io"
 	"time"
 
-	"sign-file/internal/rsaifma"
+	"sign-file/internal/rsalanes"
 )
 
 // signatures is how many RSA signatures one core makes in a second.
 func (b *bench) signatures(out io.Writer) error {
-	fmt.Fprintf(out, "\nRSA signatures a second, one core:\n\n| key | crypto/rsa | package rsaifma, alone | in fours |\n|---|---|---|---|\n")
+	fmt.Fprintf(out, "\nRSA signatures a second, one core:\n\n| key | crypto/rsa | package rsalanes, alone | in fours |\n|---|---|---|---|\n")
 	for _, name := range []string{"rsa2048", "rsa4096"} {
 		signer, err := b.signer(name)
 		if err != nil {
@@ -27,8 +27,8 @@ func (b *bench) signatures(out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		key, err := rsaifma.NewKey(rsaifma.NumbersOf(private))
-		if errors.Is(err, rsaifma.ErrUnsupported) {
+		key, err := rsalanes.NewKey(rsalanes.NumbersOf(private))
+		if errors.Is(err, rsalanes.ErrUnsupported) {
 			fmt.Fprintf(out, "| %s | %.0f | - | - |\n", keyName(name), standard)
 			continue
 		}

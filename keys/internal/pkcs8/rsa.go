@@ -12,13 +12,13 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 
-	"sign-file/internal/rsaifma"
+	"sign-file/internal/rsalanes"
 )
 
 // RSA is an RSA private key that is read, and not checked: that takes crypto/x509 as long
-// as a signature takes package rsaifma, and each signature is verified anyway.
+// as a signature takes package rsalanes, and each signature is verified anyway.
 type RSA struct {
-	Numbers rsaifma.Numbers
+	Numbers rsalanes.Numbers
 	der     []byte
 }
 
@@ -44,7 +44,7 @@ func (k *RSA) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]b
 }
 
 // parsePKCS1 reads an RSAPrivateKey (RFC 8017, appendix A.1.2): an *RSA where package
-// rsaifma takes it, an *rsa.PrivateKey otherwise.
+// rsalanes takes it, an *rsa.PrivateKey otherwise.
 func parsePKCS1(der []byte) (crypto.Signer, error) {
 	if key, ok := readRSA(der); ok && !fips140.Enabled() && key.Numbers.Takes() {
 		return key, nil
@@ -57,7 +57,7 @@ func parsePKCS1(der []byte) (crypto.Signer, error) {
 }
 
 func readRSA(der []byte) (*RSA, bool) {
-	k := &RSA{Numbers: rsaifma.Numbers{Public: rsa.PublicKey{N: new(big.Int)}}, der: bytes.Clone(der)}
+	k := &RSA{Numbers: rsalanes.Numbers{Public: rsa.PublicKey{N: new(big.Int)}}, der: bytes.Clone(der)}
 	n := &k.Numbers
 	input, body := cryptobyte.String(k.der), cryptobyte.String(nil)
 	var version int

@@ -1,6 +1,6 @@
 //go:build !amd64
 
-package rsaifma
+package rsalanes
 
 // Supported reports false: this is another processor.
 func Supported() bool { return false }

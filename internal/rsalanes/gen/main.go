@@ -1,6 +1,6 @@
-// Command gen writes the assembly of package rsaifma, and its Go declarations.
+// Command gen writes the assembly of package rsalanes, and its Go declarations.
 //
-//	go run . -out ../amm_amd64.s -stubs ../stubs_amd64.go -pkg rsaifma
+//	go run . -out ../amm_amd64.s -stubs ../stubs_amd64.go -pkg rsalanes
 //
 // Numbers have radix 2^52: limb j of a number is in the low 52 bits of a quadword. Lanes
 // are vertical, so that nothing is ever moved between them: a vector holds one limb of
@@ -68,7 +68,7 @@ func ymm(i int) reg.VecPhysical {
 // with a column need a window of rows+1 limbs of a and of n, which fits the registers.
 const rows = 5
 
-// name is that of a function in package rsaifma, for instance amm8x40.
+// name is that of a function in package rsalanes, for instance amm8x40.
 func (w width) function(what string, limbs int) string {
 	return fmt.Sprintf("%s%sx%d", what, w.name, limbs)
 }

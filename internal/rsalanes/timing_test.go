@@ -1,6 +1,6 @@
 //go:build timing
 
-package rsaifma
+package rsalanes
 
 import (
 	"crypto/rand"

@@ -1,4 +1,4 @@
-module sign-file/internal/rsaifma/gen
+module sign-file/internal/rsalanes/gen
 
 go 1.26.0
 

@@ -1,4 +1,4 @@
-package rsaifma_test
+package rsalanes_test
 
 import (
 	"os/exec"
@@ -76,10 +76,10 @@ func TestConstantTime(t *testing.T) {
 // TestGenerated: the assembly is what gen writes.
 func TestGenerated(t *testing.T) {
 	dir := t.TempDir()
-	cmd := exec.Command(testenv.Tool(t, "go"), "run", ".", "-out", filepath.Join(dir, "amm_amd64.s"), "-stubs", filepath.Join(dir, "stubs_amd64.go"), "-pkg", "rsaifma")
+	cmd := exec.Command(testenv.Tool(t, "go"), "run", ".", "-out", filepath.Join(dir, "amm_amd64.s"), "-stubs", filepath.Join(dir, "stubs_amd64.go"), "-pkg", "rsalanes")
 	cmd.Dir = "gen"
 	if out, err := cmd.CombinedOutput(); err != nil {
-		testenv.Missing(t, "what internal/rsaifma/gen needs (Go modules): "+string(out))
+		testenv.Missing(t, "what internal/rsalanes/gen needs (Go modules): "+string(out))
 	}
 	// The first line names the command, with its folders.
 	body := func(path string) string {
@@ -88,7 +88,7 @@ func TestGenerated(t *testing.T) {
 	}
 	for _, name := range []string{"amm_amd64.s", "stubs_amd64.go"} {
 		if body(name) != body(filepath.Join(dir, name)) {
-			t.Errorf("%s is not what gen writes: go generate ./internal/rsaifma", name)
+			t.Errorf("%s is not what gen writes: go generate ./internal/rsalanes", name)
 		}
 	}
 }

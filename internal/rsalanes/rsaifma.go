@@ -1,4 +1,4 @@
-// Package rsaifma makes RSA PKCS#1 v1.5 signatures with AVX-512 IFMA, four at once or one
+// Package rsalanes makes RSA PKCS#1 v1.5 signatures with AVX-512 IFMA, four at once or one
 // by itself, several times faster than crypto/rsa: x86-64 servers since Ice Lake and Zen 4
 // have these instructions.
 //
@@ -6,9 +6,9 @@
 // returned. What the keys' secrets touch is constant-time: the exponentiation of
 // amm_amd64.s, and filippo.io/bigmod, the standard library's own arithmetic, around it.
 // docs/performance.md says more.
-package rsaifma
+package rsalanes
 
-//go:generate go -C gen run . -out ../amm_amd64.s -stubs ../stubs_amd64.go -pkg rsaifma
+//go:generate go -C gen run . -out ../amm_amd64.s -stubs ../stubs_amd64.go -pkg rsalanes
 
 import (
 	"bytes"
@@ -23,11 +23,11 @@ import (
 
 // ErrUnsupported refuses keys that are not of the usual form, and machines without the
 // instructions: crypto/rsa signs with those.
-var ErrUnsupported = errors.New("rsaifma: not a key, or not a machine, for AVX-512 IFMA")
+var ErrUnsupported = errors.New("rsalanes: not a key, or not a machine, for AVX-512 IFMA")
 
 // ErrFault says that a result did not verify, and was dropped. The machine has erred, or
 // the key's numbers do not belong together.
-var ErrFault = errors.New("rsaifma: a signature that the public key does not verify")
+var ErrFault = errors.New("rsalanes: a signature that the public key does not verify")
 
 // radix is the number of bits in a limb.
 const radix = 52

@@ -1,4 +1,4 @@
-package rsaifma
+package rsalanes
 
 import (
 	"crypto/subtle"
@@ -25,12 +25,12 @@ const Batch = 4
 // one of the results is wrong, all are dropped.
 func (k *Key) SignBatch(digestInfos [][]byte) ([][]byte, error) {
 	if len(digestInfos) == 0 || len(digestInfos) > Batch {
-		return nil, errors.New("rsaifma: a batch has one to four DigestInfos")
+		return nil, errors.New("rsalanes: a batch has one to four DigestInfos")
 	}
 	blocks := make([][]byte, len(digestInfos))
 	for i, info := range digestInfos {
 		if len(info) > k.size-11 {
-			return nil, errors.New("rsaifma: a DigestInfo too long for the key")
+			return nil, errors.New("rsalanes: a DigestInfo too long for the key")
 		}
 		blocks[i] = pad(info, k.size)
 	}

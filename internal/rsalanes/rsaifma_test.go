@@ -1,4 +1,4 @@
-package rsaifma_test
+package rsalanes_test
 
 import (
 	"bytes"
@@ -16,27 +16,27 @@ import (
 	"testing"
 
 	"sign-file/digest"
-	"sign-file/internal/rsaifma"
+	"sign-file/internal/rsalanes"
 	"sign-file/test/testenv"
 )
 
 func needIFMA(t testing.TB) {
 	t.Helper()
-	if !rsaifma.Supported() {
+	if !rsalanes.Supported() {
 		t.Skip("a processor with AVX-512 IFMA is missing")
 	}
 }
 
 var sizes = []int{2048, 3072, 4096}
 
-func newKey(t testing.TB, bits int) (*rsa.PrivateKey, *rsaifma.Key) {
+func newKey(t testing.TB, bits int) (*rsa.PrivateKey, *rsalanes.Key) {
 	t.Helper()
 	needIFMA(t)
 	private, err := rsa.GenerateKey(rand.Reader, bits)
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := rsaifma.NewKey(rsaifma.NumbersOf(private))
+	key, err := rsalanes.NewKey(rsalanes.NumbersOf(private))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func newKey(t testing.TB, bits int) (*rsa.PrivateKey, *rsaifma.Key) {
 func TestSign(t *testing.T) {
 	for _, bits := range sizes {
 		private, key := newKey(t, bits)
-		for batch := 1; batch <= rsaifma.Batch; batch++ {
+		for batch := 1; batch <= rsalanes.Batch; batch++ {
 			infos := make([][]byte, batch)
 			for i := range infos {
 				infos[i] = make([]byte, 51+i)
@@ -77,7 +77,7 @@ func TestOpenSSL(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		key, err := rsaifma.NewKey(rsaifma.NumbersOf(parsed.(*rsa.PrivateKey)))
+		key, err := rsalanes.NewKey(rsalanes.NumbersOf(parsed.(*rsa.PrivateKey)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -144,7 +144,7 @@ func TestWycheproof(t *testing.T) {
 			if err != nil {
 				continue
 			}
-			key, err := rsaifma.NewKey(rsaifma.NumbersOf(parsed.(*rsa.PrivateKey)))
+			key, err := rsalanes.NewKey(rsalanes.NumbersOf(parsed.(*rsa.PrivateKey)))
 			if err != nil {
 				continue // crypto/rsa signs with these
 			}
@@ -172,7 +172,7 @@ func TestWycheproof(t *testing.T) {
 // Many goroutines share a signer, and each gets its own signature.
 func TestSigner(t *testing.T) {
 	private, _ := newKey(t, 2048)
-	signer, err := rsaifma.NewSigner(rsaifma.NumbersOf(private), func() (*rsa.PrivateKey, error) { return private, nil })
+	signer, err := rsalanes.NewSigner(rsalanes.NumbersOf(private), func() (*rsa.PrivateKey, error) { return private, nil })
 	if err != nil {
 		t.Fatal(err)
 	}

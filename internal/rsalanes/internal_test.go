@@ -1,4 +1,4 @@
-package rsaifma
+package rsalanes
 
 import (
 	"bytes"
