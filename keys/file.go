@@ -181,16 +181,20 @@ func usable(key crypto.Signer) crypto.Signer {
 	return key
 }
 
-// StandardRSA is the environment variable that has crypto/rsa sign, and not the engine
-// of AVX-512 IFMA, if it is "std".
-const StandardRSA = "SIGN_FILE_RSA"
+// EngineRSA is the environment variable that has RSA keys in files sign with less than the
+// processor has: "avx2" without AVX-512, and "std" with crypto/rsa.
+const EngineRSA = "SIGN_FILE_RSA"
 
 // engineFor returns nil for keys that crypto/rsa signs with, and in FIPS 140 mode.
 func engineFor(numbers rsalanes.Numbers, standard func() (*rsa.PrivateKey, error)) *rsalanes.Signer {
-	if fips140.Enabled() || os.Getenv(StandardRSA) == "std" {
+	instructions := rsalanes.Best()
+	switch wish := os.Getenv(EngineRSA); {
+	case fips140.Enabled() || wish == "std":
 		return nil
+	case wish == "avx2" && instructions == rsalanes.IFMA:
+		instructions = rsalanes.AVX2
 	}
-	engine, err := rsalanes.NewSigner(numbers, standard)
+	engine, err := rsalanes.NewSigner(numbers, instructions, standard)
 	if err != nil {
 		return nil
 	}
@@ -209,7 +213,7 @@ func (k rsaKey) Batch() int {
 	if k.engine == nil {
 		return 1
 	}
-	return rsalanes.Batch
+	return k.engine.Batch()
 }
 
 // Faults implements FaultCounter.

@@ -66,8 +66,8 @@ func (p *program) openSigner(ctx context.Context, pin keys.PINFunc, hash, key, c
 type openFunc func(ctx context.Context, reference string, pin keys.PINFunc) (keys.Key, error)
 
 func (p *program) openSignerBy(ctx context.Context, open openFunc, pin keys.PINFunc, hash, key, certificateFile string, form messageForm) (*signfile.Signer, func() error, error) {
-	if which := os.Getenv(keys.StandardRSA); which != "" && which != "std" {
-		p.warn("%s=%q means nothing: only std leaves the fast code out", keys.StandardRSA, which)
+	if which := os.Getenv(keys.EngineRSA); which != "" && which != "std" && which != "avx2" {
+		p.warn("%s=%q means nothing: std leaves the fast code out, and avx2 that for AVX-512", keys.EngineRSA, which)
 	}
 	private, err := open(ctx, key, pin)
 	if err != nil {
@@ -89,7 +89,7 @@ func (p *program) openSignerBy(ctx context.Context, open openFunc, pin keys.PINF
 // warnOfFaults: a processor that computes wrong results will do so elsewhere too.
 func (p *program) warnOfFaults(key keys.Key) {
 	if b, ok := key.(keys.FaultCounter); ok && b.Faults() > 0 {
-		p.warn("%d signatures came out wrong and were made again: this machine computes wrong results (%s=std leaves the fast code out)", b.Faults(), keys.StandardRSA)
+		p.warn("%d signatures came out wrong and were made again: this machine computes wrong results (%s=std leaves the fast code out)", b.Faults(), keys.EngineRSA)
 	}
 }
 

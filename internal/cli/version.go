@@ -22,11 +22,11 @@ func version() string {
 	if token.Built {
 		tokens = "yes"
 	}
-	switch {
-	case rsalanes.Supported():
-		engine = "yes"
+	switch best := rsalanes.Best(); {
+	case best != rsalanes.None:
+		engine = "yes, with " + string(best)
 	case runtime.GOARCH == "amd64":
-		engine = "yes, but not on this processor, which lacks AVX-512 IFMA"
+		engine = "yes, but not on this processor, which lacks AVX2"
 	}
 	return strings.Join([]string{
 		cmp.Or(release, version),

@@ -2,7 +2,9 @@
 
 package rsalanes
 
-// Supported reports false: this is another processor.
-func Supported() bool { return false }
+// Best is None: this is another processor.
+func Best() Instructions { return None }
 
-func codeFor(int, int) code { return code{} }
+func codeForFour(int) code { return code{} }
+
+func codeForOne(Instructions, int) code { return code{} }

@@ -1,6 +1,6 @@
-// Package rsalanes makes RSA PKCS#1 v1.5 signatures with AVX-512 IFMA, four at once or one
-// by itself, several times faster than crypto/rsa: x86-64 servers since Ice Lake and Zen 4
-// have these instructions.
+// Package rsalanes makes RSA PKCS#1 v1.5 signatures with the vectors of x86-64 processors,
+// several times faster than crypto/rsa: with AVX-512 IFMA, which servers have since Ice Lake
+// and Zen 4, one by itself or four at once, and with AVX2, which nearly all others have.
 //
 // A Key signs DigestInfos. Every result is verified with the public key before it is
 // returned. What the keys' secrets touch is constant-time: the exponentiation of
@@ -15,6 +15,7 @@ import (
 	"crypto/rsa"
 	"errors"
 	"math/big"
+	"sync"
 
 	"filippo.io/bigmod"
 
@@ -23,36 +24,34 @@ import (
 
 // ErrUnsupported refuses keys that are not of the usual form, and machines without the
 // instructions: crypto/rsa signs with those.
-var ErrUnsupported = errors.New("rsalanes: not a key, or not a machine, for AVX-512 IFMA")
+var ErrUnsupported = errors.New("rsalanes: not a key, or not a machine, for AVX2 or AVX-512 IFMA")
 
 // ErrFault says that a result did not verify, and was dropped. The machine has erred, or
 // the key's numbers do not belong together.
 var ErrFault = errors.New("rsalanes: a signature that the public key does not verify")
 
-// radix is the number of bits in a limb.
-const radix = 52
+// Instructions are a processor's that a Key computes with.
+type Instructions string
 
-const limbMask = 1<<radix - 1
+// Instructions that are enough, the best last.
+const (
+	None Instructions = ""
+	AVX2 Instructions = "AVX2"
+	IFMA Instructions = "AVX-512 IFMA"
+)
 
 // Key is an RSA private key of 2048, 3072 or 4096 bits with two primes of half that
 // length. It may be used by several goroutines at once.
 type Key struct {
 	public *rsapublic.Key
 	size   int // of a signature, in bytes
-	limbs  int // of a prime
 
 	p, q      *bigmod.Modulus
 	qInv      *bigmod.Nat // 1/q modulo p
-	octetsOfQ []byte      // big endian
+	octets    [2][]byte   // p and q, big endian
+	exponents [2][]byte   // d modulo p-1 and q-1, in windows of five bits, the highest first
 
-	primes [2]prime // p, q
-}
-
-// prime is what a lane needs of p or q, in limbs.
-type prime struct {
-	modulus, one, r2, r3 []uint64 // one is R modulo the prime, r2 and r3 its powers; R is 2^(52 limbs)
-	n0                   uint64   // -1/prime modulo 2^52
-	exponent             []byte   // d modulo prime-1, in windows of five bits, the highest first
+	alone, four func() *form // four is nil where only IFMA would have it
 }
 
 // Numbers are those of an RSAPrivateKey (RFC 8017, appendix A.1.2): big endian, without
@@ -78,13 +77,13 @@ const maxExponent = 1<<31 - 1
 
 // Takes reports whether NewKey takes a key: RSA of 2048, 3072 or 4096 bits, with an odd
 // public exponent of at most 31 bits and two odd primes of half the length, on a machine
-// that is Supported.
+// with any of the Instructions.
 func (n *Numbers) Takes() bool {
 	bits := 0
 	if n.Public.N != nil {
 		bits = n.Public.N.BitLen()
 	}
-	if !Supported() || bits != 2048 && bits != 3072 && bits != 4096 {
+	if Best() == None || bits != 2048 && bits != 3072 && bits != 4096 {
 		return false
 	}
 	if e := n.Public.E; e < 3 || e > maxExponent || e&1 == 0 {
@@ -104,74 +103,37 @@ func (n *Numbers) Takes() bool {
 	return true
 }
 
-// NewKey prepares a key. The error is ErrUnsupported where crypto/rsa is to be used.
-func NewKey(n Numbers) (*Key, error) {
-	if !n.Takes() {
+// NewKey prepares a key for instructions that the machine has: Best, or others of its.
+// The error is ErrUnsupported where crypto/rsa is to be used.
+func NewKey(n Numbers, instructions Instructions) (*Key, error) {
+	if instructions == None || !n.Takes() {
 		return nil, ErrUnsupported
 	}
-	size := n.Public.Size()
-	k := &Key{public: rsapublic.New(n.Public.N, big.NewInt(int64(n.Public.E))), size: size, limbs: size*4/radix + 1}
-	if k.limbs%rows != 0 { // 1024, 1536 and 2048 bits take 20, 30 and 40
-		k.limbs += rows - k.limbs%rows
+	half := n.Public.Size() / 2
+	k := &Key{
+		public:    rsapublic.New(n.Public.N, big.NewInt(int64(n.Public.E))),
+		size:      2 * half,
+		octets:    [2][]byte{bytes.Clone(n.P), bytes.Clone(n.Q)},
+		exponents: [2][]byte{windows(padded(n.Dp, half)), windows(padded(n.Dq, half))},
 	}
-	return k, k.prepare(&n)
-}
-
-// rows is that of gen: the number of limbs is a multiple of it.
-const rows = 5
-
-func (k *Key) prepare(n *Numbers) (err error) {
-	half := k.size / 2
-	if k.p, k.primes[0], err = k.newPrime(n.P, padded(n.Dp, half)); err != nil {
-		return err
+	var err error
+	if k.p, err = bigmod.NewModulus(n.P); err != nil {
+		return nil, ErrUnsupported
 	}
-	if k.q, k.primes[1], err = k.newPrime(n.Q, padded(n.Dq, half)); err != nil {
-		return err
+	if k.q, err = bigmod.NewModulus(n.Q); err != nil {
+		return nil, ErrUnsupported
 	}
 	if k.qInv, err = bigmod.NewNat().SetBytes(padded(n.QInv, half), k.p); err != nil {
-		return ErrUnsupported
+		return nil, ErrUnsupported
 	}
-	k.octetsOfQ = bytes.Clone(n.Q)
-	return nil
+	k.alone = sync.OnceValue(func() *form { return k.form(codeForOne(instructions, half)) })
+	if instructions == IFMA {
+		k.four = sync.OnceValue(func() *form { return k.form(codeForFour(half)) })
+	}
+	return k, nil
 }
 
 func padded(x []byte, size int) []byte { return append(make([]byte, size-len(x)), x...) }
-
-func (k *Key) newPrime(octets, exponent []byte) (*bigmod.Modulus, prime, error) {
-	m, err := bigmod.NewModulus(octets)
-	if err != nil {
-		return nil, prime{}, ErrUnsupported
-	}
-	// R modulo the prime, by doubling the highest power of two below it.
-	top := make([]byte, len(octets))
-	top[0] = 0x80
-	one, err := bigmod.NewNat().SetBytes(top, m)
-	if err != nil {
-		return nil, prime{}, ErrUnsupported
-	}
-	for range radix*k.limbs - (8*len(octets) - 1) {
-		one.Add(one, m)
-	}
-	r2 := bigmod.NewNat().ExpandFor(m).Add(one, m)
-	r2.Mul(one, m)
-	r3 := bigmod.NewNat().ExpandFor(m).Add(r2, m)
-	r3.Mul(one, m)
-	limbs := func(x *bigmod.Nat) []uint64 { return toLimbs(x.Bytes(m), k.limbs) }
-	return m, prime{
-		modulus: toLimbs(octets, k.limbs), one: limbs(one), r2: limbs(r2), r3: limbs(r3),
-		n0: negativeInverse(m.Nat().Bits()[0]), exponent: windows(exponent),
-	}, nil
-}
-
-// negativeInverse is -1/n modulo 2^52, by Newton's iteration, which doubles the number of
-// right bits each time.
-func negativeInverse(n uint) uint64 {
-	inverse := uint64(n) // three bits
-	for range 5 {
-		inverse *= 2 - uint64(n)*inverse
-	}
-	return -inverse & limbMask
-}
 
 // windowBits is the length of a window of an exponent.
 const windowBits = 5
@@ -190,41 +152,6 @@ func windows(exponent []byte) []byte {
 			}
 		}
 		out[w] = value
-	}
-	return out
-}
-
-// toLimbs turns big endian octets into limbs, the lowest first.
-func toLimbs(octets []byte, limbs int) []uint64 {
-	out := make([]uint64, limbs)
-	for i := range octets {
-		octet, bit := uint64(octets[len(octets)-1-i]), 8*i
-		limb, shift := bit/radix, bit%radix
-		if limb >= limbs {
-			break
-		}
-		out[limb] |= octet << shift & limbMask
-		if over := shift + 8 - radix; over > 0 && limb+1 < limbs {
-			out[limb+1] |= octet >> (8 - over)
-		}
-	}
-	return out
-}
-
-// fromLimbs reverses toLimbs.
-func fromLimbs(limbs []uint64, size int) []byte {
-	out := make([]byte, size)
-	for i := range out {
-		bit := 8 * i
-		limb, shift := bit/radix, bit%radix
-		if limb >= len(limbs) {
-			break
-		}
-		value := limbs[limb] >> shift
-		if over := shift + 8 - radix; over > 0 && limb+1 < len(limbs) {
-			value |= limbs[limb+1] << (8 - over)
-		}
-		out[size-1-i] = byte(value)
 	}
 	return out
 }

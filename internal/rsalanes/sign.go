@@ -18,15 +18,18 @@ func (k *Key) Sign(digestInfo []byte) ([]byte, error) {
 	return signatures[0], nil
 }
 
-// Batch is how many DigestInfos SignBatch takes at once.
-const Batch = 4
-
-// SignBatch signs up to Batch DigestInfos at once, in little more time than one takes. If
-// one of the results is wrong, all are dropped.
-func (k *Key) SignBatch(digestInfos [][]byte) ([][]byte, error) {
-	if len(digestInfos) == 0 || len(digestInfos) > Batch {
-		return nil, errors.New("rsalanes: a batch has one to four DigestInfos")
+// Batch is how many DigestInfos SignBatch signs in less time than it takes one by one: 4, or
+// 1 if there is no such number.
+func (k *Key) Batch() int {
+	if k.four == nil {
+		return 1
 	}
+	return 4
+}
+
+// SignBatch signs DigestInfos, Batch at once. If one of the results is wrong, all are
+// dropped.
+func (k *Key) SignBatch(digestInfos [][]byte) ([][]byte, error) {
 	blocks := make([][]byte, len(digestInfos))
 	for i, info := range digestInfos {
 		if len(info) > k.size-11 {
@@ -67,14 +70,31 @@ func (k *Key) verifies(signature, block []byte) bool {
 
 // exponentiate raises numbers below n, big endian, to the private exponent.
 func (k *Key) exponentiate(blocks [][]byte) ([][]byte, error) {
-	v := newLanes(k, len(blocks))
+	results := make([][]byte, 0, len(blocks))
+	for len(blocks) > 0 {
+		size, f := 1, k.alone
+		if n := k.Batch(); n > 1 && n <= len(blocks) {
+			size, f = n, k.four
+		}
+		some, err := k.exponentiateWith(f(), blocks[:size])
+		if err != nil {
+			return nil, err
+		}
+		results, blocks = append(results, some...), blocks[size:]
+	}
+	return results, nil
+}
+
+// exponentiateWith raises as many numbers as the form has room for.
+func (k *Key) exponentiateWith(f *form, blocks [][]byte) ([][]byte, error) {
+	v := newLanes(k, f)
 	defer v.clear()
 	v.load(blocks)
 	v.power()
 	results := make([][]byte, len(blocks))
 	for i := range blocks {
 		var err error
-		if results[i], err = k.combine(v.result(2*i), v.result(2*i+1)); err != nil {
+		if results[i], err = k.combine(v.result(2*i, k.size/2), v.result(2*i+1, k.size/2)); err != nil {
 			return nil, err
 		}
 	}
@@ -100,7 +120,7 @@ func (k *Key) combine(modP, modQ []byte) ([]byte, error) {
 		return nil, ErrFault
 	}
 	h := mP.Sub(below, k.p).Mul(k.qInv, k.p)
-	return k.mulAdd(h.Bytes(k.p), k.octetsOfQ, mQ.Bytes(k.q)), nil
+	return k.mulAdd(h.Bytes(k.p), k.octets[1], mQ.Bytes(k.q)), nil
 }
 
 // mulAdd is a * b + c, which fits a signature's size; all are big endian and half as long.

@@ -10,8 +10,8 @@ import (
 )
 
 // Signer signs for many goroutines. DigestInfos that wait while all processors are busy
-// go together, up to Batch at once; none waits for company. Where a result is wrong,
-// crypto/rsa signs instead.
+// go together, Batch at once; none waits for company. Where a result is wrong, crypto/rsa
+// signs instead.
 type Signer struct {
 	key      *Key
 	standard func() (*rsa.PrivateKey, error)
@@ -34,13 +34,16 @@ type answer struct {
 
 // NewSigner prepares a key: see NewKey. standard returns the same key for crypto/rsa, and
 // is called only where it's needed.
-func NewSigner(n Numbers, standard func() (*rsa.PrivateKey, error)) (*Signer, error) {
-	key, err := NewKey(n)
+func NewSigner(n Numbers, instructions Instructions, standard func() (*rsa.PrivateKey, error)) (*Signer, error) {
+	key, err := NewKey(n, instructions)
 	if err != nil {
 		return nil, err
 	}
 	return &Signer{key: key, standard: standard}, nil
 }
+
+// Batch is that of Key: how many that wait are signed at once.
+func (s *Signer) Batch() int { return s.key.Batch() }
 
 // Faults is how many results were wrong and made anew by crypto/rsa, which found nothing
 // wrong with the key.
@@ -100,11 +103,14 @@ func (s *Signer) more() bool {
 	return true
 }
 
-// next takes the requests of a batch; none ends the run.
+// next takes the requests of a whole batch, or else one; none ends the run.
 func (s *Signer) next() []request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := min(Batch, len(s.waiting))
+	n := min(1, len(s.waiting))
+	if batch := s.key.Batch(); len(s.waiting) >= batch {
+		n = batch
+	}
 	batch := s.waiting[:n:n]
 	s.waiting = s.waiting[n:]
 	if n == 0 {

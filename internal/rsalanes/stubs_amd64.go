@@ -14,7 +14,7 @@ func amm8x20(out *uint64, a *uint64, b *uint64, n *uint64, n0 *uint64)
 //go:noescape
 func reduce8x20(out *uint64, wide *uint64, n *uint64, n0 *uint64)
 
-// gather8x20 selects 8 numbers of 20 limbs, lane by lane.
+// gather8x20 selects 8 lanes of 20 vectors.
 //
 //go:noescape
 func gather8x20(out *uint64, table *uint64, index *uint64)
@@ -29,7 +29,7 @@ func amm8x30(out *uint64, a *uint64, b *uint64, n *uint64, n0 *uint64)
 //go:noescape
 func reduce8x30(out *uint64, wide *uint64, n *uint64, n0 *uint64)
 
-// gather8x30 selects 8 numbers of 30 limbs, lane by lane.
+// gather8x30 selects 8 lanes of 30 vectors.
 //
 //go:noescape
 func gather8x30(out *uint64, table *uint64, index *uint64)
@@ -44,7 +44,7 @@ func amm8x40(out *uint64, a *uint64, b *uint64, n *uint64, n0 *uint64)
 //go:noescape
 func reduce8x40(out *uint64, wide *uint64, n *uint64, n0 *uint64)
 
-// gather8x40 selects 8 numbers of 40 limbs, lane by lane.
+// gather8x40 selects 8 lanes of 40 vectors.
 //
 //go:noescape
 func gather8x40(out *uint64, table *uint64, index *uint64)
@@ -54,52 +54,62 @@ func gather8x40(out *uint64, table *uint64, index *uint64)
 //go:noescape
 func squares8(wide *uint64, a *uint64, half int)
 
-// amm4x20 multiplies 4 pairs of numbers of 20 limbs: out = a * b / 2^1040 modulo n.
+// spread8x5 multiplies 2 pairs of numbers of 20 limbs of 52 bits: out = a * b / 2^1040 modulo n.
 //
 //go:noescape
-func amm4x20(out *uint64, a *uint64, b *uint64, n *uint64, n0 *uint64)
+func spread8x5(out *uint64, a *uint64, b *uint64, n *uint64, n0 *uint64)
 
-// reduce4x20 reduces 4 numbers of 40 columns: out = wide / 2^1040 modulo n. wide is used up.
+// gather8x5 selects 8 lanes of 5 vectors.
 //
 //go:noescape
-func reduce4x20(out *uint64, wide *uint64, n *uint64, n0 *uint64)
+func gather8x5(out *uint64, table *uint64, index *uint64)
 
-// gather4x20 selects 4 numbers of 20 limbs, lane by lane.
+// spread8x8 multiplies 2 pairs of numbers of 32 limbs of 52 bits: out = a * b / 2^1664 modulo n.
 //
 //go:noescape
-func gather4x20(out *uint64, table *uint64, index *uint64)
+func spread8x8(out *uint64, a *uint64, b *uint64, n *uint64, n0 *uint64)
 
-// amm4x30 multiplies 4 pairs of numbers of 30 limbs: out = a * b / 2^1560 modulo n.
+// gather8x8 selects 8 lanes of 8 vectors.
 //
 //go:noescape
-func amm4x30(out *uint64, a *uint64, b *uint64, n *uint64, n0 *uint64)
+func gather8x8(out *uint64, table *uint64, index *uint64)
 
-// reduce4x30 reduces 4 numbers of 60 columns: out = wide / 2^1560 modulo n. wide is used up.
+// spread8x10 multiplies 2 pairs of numbers of 40 limbs of 52 bits: out = a * b / 2^2080 modulo n.
 //
 //go:noescape
-func reduce4x30(out *uint64, wide *uint64, n *uint64, n0 *uint64)
+func spread8x10(out *uint64, a *uint64, b *uint64, n *uint64, n0 *uint64)
 
-// gather4x30 selects 4 numbers of 30 limbs, lane by lane.
+// gather8x10 selects 8 lanes of 10 vectors.
 //
 //go:noescape
-func gather4x30(out *uint64, table *uint64, index *uint64)
+func gather8x10(out *uint64, table *uint64, index *uint64)
 
-// amm4x40 multiplies 4 pairs of numbers of 40 limbs: out = a * b / 2^2080 modulo n.
+// spread4x19 multiplies 2 pairs of numbers of 38 limbs of 28 bits: out = a * b / 2^1120 modulo n. room has 67 vectors.
 //
 //go:noescape
-func amm4x40(out *uint64, a *uint64, b *uint64, n *uint64, n0 *uint64)
+func spread4x19(out *uint64, a *uint64, b *uint64, n *uint64, n0 *uint64, room *uint64)
 
-// reduce4x40 reduces 4 numbers of 80 columns: out = wide / 2^2080 modulo n. wide is used up.
+// gather4x19 selects 4 lanes of 19 vectors.
 //
 //go:noescape
-func reduce4x40(out *uint64, wide *uint64, n *uint64, n0 *uint64)
+func gather4x19(out *uint64, table *uint64, index *uint64)
 
-// gather4x40 selects 4 numbers of 40 limbs, lane by lane.
+// spread4x28 multiplies 2 pairs of numbers of 56 limbs of 28 bits: out = a * b / 2^1568 modulo n. room has 92 vectors.
 //
 //go:noescape
-func gather4x40(out *uint64, table *uint64, index *uint64)
+func spread4x28(out *uint64, a *uint64, b *uint64, n *uint64, n0 *uint64, room *uint64)
 
-// squares4 writes the columns of a * a, of 4 numbers of 10 half + 10 limbs, without carries.
+// gather4x28 selects 4 lanes of 28 vectors.
 //
 //go:noescape
-func squares4(wide *uint64, a *uint64, half int)
+func gather4x28(out *uint64, table *uint64, index *uint64)
+
+// spread4x37 multiplies 2 pairs of numbers of 74 limbs of 28 bits: out = a * b / 2^2128 modulo n. room has 121 vectors.
+//
+//go:noescape
+func spread4x37(out *uint64, a *uint64, b *uint64, n *uint64, n0 *uint64, room *uint64)
+
+// gather4x37 selects 4 lanes of 37 vectors.
+//
+//go:noescape
+func gather4x37(out *uint64, table *uint64, index *uint64)

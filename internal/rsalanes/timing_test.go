@@ -18,35 +18,39 @@ import (
 // against one with exponents of many. It is no proof, and it needs a quiet machine: make
 // timing, by hand.
 func TestTiming(t *testing.T) {
-	if !Supported() {
-		t.Skip("a processor with AVX-512 IFMA is missing")
-	}
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := NewKey(NumbersOf(private))
-	if err != nil {
-		t.Fatal(err)
+	for _, instructions := range available(t) {
+		key, err := NewKey(NumbersOf(private), instructions)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Run(string(instructions), func(t *testing.T) { key.timing(t, private) })
 	}
+}
+
+func (k *Key) timing(t *testing.T, private *rsa.PrivateKey) {
+	t.Helper()
 	random := func() []byte {
 		x, err := rand.Int(rand.Reader, private.N)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return x.FillBytes(make([]byte, key.size))
+		return x.FillBytes(make([]byte, k.size))
 	}
-	fixed := big.NewInt(2).FillBytes(make([]byte, key.size))
+	fixed := big.NewInt(2).FillBytes(make([]byte, k.size))
 	report(t, "blocks", func(class int) (*Key, []byte) {
 		if class == 0 {
-			return key, fixed
+			return k, fixed
 		}
-		return key, random()
+		return k, random()
 	})
-	few, many := *key, *key
-	for i := range few.primes {
-		few.primes[i].exponent = make([]byte, len(key.primes[i].exponent))
-		many.primes[i].exponent = slices.Repeat([]byte{tableSize - 1}, len(key.primes[i].exponent))
+	few, many := *k, *k
+	for i := range few.exponents {
+		few.exponents[i] = make([]byte, len(k.exponents[i]))
+		many.exponents[i] = slices.Repeat([]byte{tableSize - 1}, len(k.exponents[i]))
 	}
 	report(t, "exponents", func(class int) (*Key, []byte) {
 		return []*Key{&few, &many}[class], fixed

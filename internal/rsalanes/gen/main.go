@@ -2,38 +2,40 @@
 //
 //	go run . -out ../amm_amd64.s -stubs ../stubs_amd64.go -pkg rsalanes
 //
-// Numbers have radix 2^52: limb j of a number is in the low 52 bits of a quadword. Lanes
-// are vertical, so that nothing is ever moved between them: a vector holds one limb of
-// several numbers.
+// A vector has eight lanes of 64 bits (a ZMM register) or four (a YMM register), and a
+// number is made of limbs, each in a lane. There are two layouts.
 //
-//	          lane 0   lane 1   lane 2 …
-//	limb 0   [a0.0    a1.0     a2.0    …]   one ZMM: eight lanes (four signatures, {p, q})
-//	limb 1   [a0.1    a1.1     a2.1    …]   one YMM: four lanes (one or two signatures)
-//	…
+// Vertical, for four signatures: limb j of all numbers is in vector j. Nothing is ever
+// moved between lanes.
 //
-// amm multiplies lane by lane, each modulo its own odd modulus (almost Montgomery
-// multiplication: the result is below 2^(52 limbs) and not fully reduced). For each limb
-// b[i], the products with all limbs of a are added to an accumulator, and then as many
-// times the modulus as makes its lowest limb zero:
+//	           lane 0   lane 1   lane 2 …
+//	vector 0  [a0.0    a1.0     a2.0    …]   eight numbers (four signatures, {p, q})
+//	vector 1  [a0.1    a1.1     a2.1    …]   of as many limbs as vectors
+//
+// Spread, for one signature: a number's limbs are spread over several lanes, so that all
+// work for the two numbers of one signature (p, q).
+//
+//	           lane 0   lane 1   lane 2   lane 3   lane 4 …
+//	vector 0  [p.0     p.10     p.20     p.30     q.0    …]   8 lanes, 10 vectors: 40 limbs
+//	vector 1  [p.1     p.11     p.21     p.31     q.1    …]
+//
+// The product in both is almost Montgomery multiplication, each number modulo its own odd
+// modulus n. For each limb b[i] the products with all limbs of a are added to an accumulator,
+// and then as many times the modulus as makes its lowest limb zero:
 //
 //	t   += a * b[i]
-//	q    = t[0] * n0 mod 2^52        n0 is -1/n mod 2^52
+//	q    = t[0] * n0 mod 2^radix      n0 is -1/n mod 2^radix
 //	t   += n * q
-//	t    = t / 2^52
+//	t    = t / 2^radix
 //
-// VPMADD52LUQ and VPMADD52HUQ add the low and the high half of a product of 52-bit
-// limbs to a 64-bit lane. A lane of t takes up to 4 halves for each of at most 40 values
-// of i, and a carry: it stays below 2^52 * 161 < 2^60 and needs no carries before the end.
+// The result is not fully reduced: it is below 2 n if a and b are.
 //
-// squares and reduce square: half of the products of amm with itself are equal in pairs. It adds up all
-// products of different limbs first, tile by tile of 5 x 5 limbs, doubles them, adds the
-// squares of the limbs, and takes the modulus away from the sum of twice the length. What
-// has been said of a lane of t is true here too: a product that counts twice is added once
-// and doubled.
-//
-//	        a0…4    a5…9   a10…14
-//	a0…4   [diag. ][tile 1][tile 2 …        tile I+J is added to columns 5(I+J) and up
-//	a5…9           [diag. ][tile 3 …
+// AVX-512 IFMA has limbs of 52 bits. VPMADD52LUQ and VPMADD52HUQ add the low and the high
+// half of a product of two limbs to a lane. A lane of t takes up to 4 halves for each of at
+// most 40 values of i, and a carry: it stays below 2^52 * 161 < 2^60 and needs no carries
+// before the end. AVX2 has limbs of 28 bits, whose products VPMULUDQ makes. A lane of t takes
+// two of them for each of at most 76 values of i: it stays below 2^64 as long as limbs
+// are below 2^28 + 2^10.
 //
 // All memory is addressed by pointers and counters that are the same whatever the
 // numbers are; there is no branch but that of the loops, which count limbs and entries.
@@ -64,10 +66,6 @@ func ymm(i int) reg.VecPhysical {
 		reg.Y16, reg.Y17, reg.Y18, reg.Y19, reg.Y20, reg.Y21, reg.Y22, reg.Y23, reg.Y24, reg.Y25, reg.Y26, reg.Y27, reg.Y28, reg.Y29, reg.Y30, reg.Y31}[i]
 }
 
-// rows is how many limbs of b are multiplied in one pass over a and n. Their products
-// with a column need a window of rows+1 limbs of a and of n, which fits the registers.
-const rows = 5
-
 // name is that of a function in package rsalanes, for instance amm8x40.
 func (w width) function(what string, limbs int) string {
 	return fmt.Sprintf("%s%sx%d", what, w.name, limbs)
@@ -76,363 +74,22 @@ func (w width) function(what string, limbs int) string {
 // limb is a limb of a number in memory.
 func (w width) limb(base reg.Register, i int) Mem { return Mem{Base: base, Disp: i * w.bytes} }
 
-// amm is func(out, a, b, n, n0): out = a * b / 2^(52 limbs) modulo n. out is none of the
-// others.
-func amm(w width, limbs int) {
-	TEXT(w.function("amm", limbs), NOSPLIT, "func(out, a, b, n, n0 *uint64)")
-	Pragma("noescape")
-	Doc(fmt.Sprintf("%s multiplies %s pairs of numbers of %d limbs: out = a * b / 2^%d modulo n.", w.function("amm", limbs), w.name, limbs, 52*limbs))
-	t, a, b, n := Load(Param("out"), GP64()), Load(Param("a"), GP64()), Load(Param("b"), GP64()), Load(Param("n"), GP64())
-	n0p := Load(Param("n0"), GP64())
-	window := func(first int) func(int) reg.VecPhysical {
-		return func(i int) reg.VecPhysical { return w.reg(first + i%(rows+1)) }
-	}
-	an, nn := window(0), window(rows+1) // limbs of a, and of n
-	bn := func(r int) reg.VecPhysical { return w.reg(12 + r) }
-	q := func(r int) reg.VecPhysical { return w.reg(17 + r) }
-	n0, carry := w.reg(22), w.reg(31)
-	// Each column has two sums, so that what waits for the last q does not make the
-	// rest wait too.
-	sums := func(c int) (sum, late reg.VecPhysical) { return w.reg(23 + c%4), w.reg(27 + c%4) }
-
-	m := modulus{width: w, limbs: limbs, n: n, n0: n0, carry: carry, nn: nn, q: q}
-	VMOVDQU64(w.limb(n0p, 0), n0)
-	VPXORQ(carry, carry, carry)
-	for i := range limbs {
-		VMOVDQU64(carry, w.limb(t, i))
-	}
-	passes := GP64()
-	MOVQ(U32(limbs/rows), passes)
-	loop := w.function("rows", limbs)
-	Label(loop)
-	for r := range rows {
-		VMOVDQU64(w.limb(b, r), bn(r))
-	}
-	for c := range limbs + rows {
-		sum, late := sums(c)
-		if c < limbs {
-			VMOVDQU64(w.limb(a, c), an(c))
-			VMOVDQU64(w.limb(t, c), sum)
-		} else {
-			VPXORQ(sum, sum, sum)
-		}
-		for r := range rows {
-			product(an, bn(r), c-r, limbs, sum)
-		}
-		m.reduce(c, sum, late)
-		if c >= rows {
-			VMOVDQU64(sum, w.limb(t, c-rows))
-		}
-	}
-	ADDQ(U32(rows*w.bytes), b)
-	DECQ(passes)
-	JNZ(LabelRef(loop))
-	w.normalize(t, t, limbs)
-	VZEROUPPER()
-	RET()
-}
-
-// modulus is n on its way through the columns of a pass.
-type modulus struct {
-	width
-	limbs     int
-	n         reg.Register
-	n0, carry reg.VecPhysical
-	nn        func(int) reg.VecPhysical // a window of n
-	q         func(int) reg.VecPhysical
-}
-
-// reduce adds n q to a column, and finds a q in each of the first.
-func (m modulus) reduce(c int, sum, late reg.VecPhysical) {
-	if c < m.limbs {
-		VMOVDQU64(m.limb(m.n, c), m.nn(c))
-	}
-	for r := range min(rows, c) {
-		if r == c-1 || c > rows {
-			continue
-		}
-		product(m.nn, m.q(r), c-r, m.limbs, sum)
-	}
-	if c > 0 {
-		VPXORQ(late, late, late)
-		for r := range min(rows, c) {
-			if r == c-1 || c > rows {
-				product(m.nn, m.q(r), c-r, m.limbs, late)
-			}
-		}
-		VPADDQ(late, sum, sum)
-	}
-	if 0 < c && c <= rows {
-		VPADDQ(m.carry, sum, sum)
-	}
-	if c < rows {
-		VPXORQ(m.q(c), m.q(c), m.q(c))
-		VPMADD52LUQ(m.n0, sum, m.q(c))
-		VPMADD52LUQ(m.nn(0), m.q(c), sum)
-		VPSRLQ(U8(52), sum, m.carry)
-	}
-}
-
-// normalize gets each limb back to 52 bits. What is over in the last one is nothing.
-func (w width) normalize(from, to reg.Register, limbs int) {
-	mask, sum, carry := w.reg(0), w.reg(1), w.reg(31)
-	VPTERNLOGQ(U8(0xff), mask, mask, mask)
-	VPSRLQ(U8(12), mask, mask)
-	VPXORQ(carry, carry, carry)
-	for i := range limbs {
-		VPADDQ(w.limb(from, i), carry, sum)
-		VPSRLQ(U8(52), sum, carry)
-		VPANDQ(mask, sum, sum)
-		VMOVDQU64(sum, w.limb(to, i))
-	}
-}
-
-// reduce is func(out, wide, n, n0): out = wide / 2^(52 limbs) modulo n, where wide has
-// twice the limbs, without carries, and is used up.
-func reduce(w width, limbs int) {
-	TEXT(w.function("reduce", limbs), NOSPLIT, "func(out, wide, n, n0 *uint64)")
-	Pragma("noescape")
-	Doc(fmt.Sprintf("%s reduces %s numbers of %d columns: out = wide / 2^%d modulo n. wide is used up.", w.function("reduce", limbs), w.name, 2*limbs, 52*limbs))
-	out, wide, n, n0p := Load(Param("out"), GP64()), Load(Param("wide"), GP64()), Load(Param("n"), GP64()), Load(Param("n0"), GP64())
-	m := modulus{width: w, limbs: limbs, n: n, n0: w.reg(22), carry: w.reg(31),
-		nn: func(i int) reg.VecPhysical { return w.reg(i % (rows + 1)) },
-		q:  func(r int) reg.VecPhysical { return w.reg(17 + r) }}
-	VMOVDQU64(w.limb(n0p, 0), m.n0)
-	passes := GP64()
-	MOVQ(U32(limbs/rows), passes)
-	loop := w.function("columns", limbs)
-	Label(loop)
-	for c := range limbs + rows {
-		sum, late := w.reg(23+c%4), w.reg(27+c%4)
-		VMOVDQU64(w.limb(wide, c), sum)
-		m.reduce(c, sum, late)
-		if c >= rows {
-			VMOVDQU64(sum, w.limb(wide, c))
-		}
-	}
-	ADDQ(U32(rows*w.bytes), wide)
-	DECQ(passes)
-	JNZ(LabelRef(loop))
-	w.normalize(wide, out, limbs)
-	VZEROUPPER()
-	RET()
-}
-
-// squares is func(wide, a, half): the columns of a * a, without carries. a has 2 half + 2
-// blocks of limbs, at least four.
-//
-// It goes from step to step: step s finishes columns 5s and up, with all tiles I < J of
-// I + J = s, and the diagonal one if s is even. Their number grows by one every other step
-// as long as J fits, and then shrinks; first is the lowest I of a step, and last its J.
-func squares(w width) {
-	TEXT("squares"+w.name, NOSPLIT, "func(wide, a *uint64, half int)")
-	Pragma("noescape")
-	Doc(fmt.Sprintf("squares%s writes the columns of a * a, of %s numbers of 10 half + 10 limbs, without carries.", w.name, w.name))
-	wide, first, half := Load(Param("wide"), GP64()), Load(Param("a"), GP64()), Load(Param("half"), GP64())
-	q := squaring{width: w, wide: wide, first: first, last: GP64(), i: GP64(), j: GP64(), count: GP64()}
-	block := U32(rows * w.bytes)
-
-	tiles := GP64()
-	MOVQ(first, q.last)
-	MOVQ(first, q.i)
-	q.begin(true)
-	q.finishEven()
-	ADDQ(block, q.last)
-	MOVQ(U32(1), tiles)
-	q.begin(false)
-	q.tiles("first", tiles)
-	q.finishOdd()
-
-	growing := "growing" + w.name
-	Label(growing)
-	ADDQ(block, q.last)
-	q.begin(false)
-	q.tiles(growing+"even", tiles)
-	q.finishEven()
-	ADDQ(block, q.last)
-	ADDQ(U32(1), tiles)
-	q.begin(false)
-	q.tiles(growing+"odd", tiles)
-	q.finishOdd()
-	DECQ(half)
-	JNZ(LabelRef(growing))
-
-	DECQ(tiles)
-	shrinking := "shrinking" + w.name
-	Label(shrinking)
-	ADDQ(block, q.first)
-	q.begin(false)
-	q.tiles(shrinking+"even", tiles)
-	q.finishEven()
-	ADDQ(block, q.first)
-	q.begin(false)
-	q.tiles(shrinking+"odd", tiles)
-	q.finishOdd()
-	DECQ(tiles)
-	JNZ(LabelRef(shrinking))
-
-	q.begin(false)
-	q.finishEven()
-	ADDQ(block, q.i)
-	q.begin(false)
-	q.finishOdd()
-	VZEROUPPER()
-	RET()
-}
-
-// squaring is where function squares is.
-type squaring struct {
-	width
-	wide, first, last reg.Register
-	i, j, count       reg.Register // the blocks of a tile, and how many tiles are left
-}
-
-func (q squaring) x(r int) reg.VecPhysical    { return q.reg(r) }
-func (q squaring) y(r int) reg.VecPhysical    { return q.reg(rows + r) }
-func (q squaring) low(c int) reg.VecPhysical  { return q.reg(10 + c) } // the low halves of products, 0 to 8
-func (q squaring) high(c int) reg.VecPhysical { return q.reg(18 + c) } // the high halves, 1 to 9
-
-func (q squaring) load(to func(int) reg.VecPhysical, from reg.Register, block int) {
-	for r := range rows {
-		VMOVDQU64(q.limb(from, block*rows+r), to(r))
-	}
-}
-
-// begin takes over what the step before has left for this one's columns.
-func (q squaring) begin(nothing bool) {
-	for c := range 2*rows - 1 {
-		switch {
-		case nothing || c >= rows:
-			VPXORQ(q.low(c), q.low(c), q.low(c))
-		case c == rows-1:
-			VMOVDQU64(q.high(c+rows), q.low(c))
-		default:
-			VPADDQ(q.low(c+rows), q.high(c+rows), q.low(c))
-		}
-	}
-	for c := 1; c < 2*rows; c++ {
-		VPXORQ(q.high(c), q.high(c), q.high(c))
-	}
-}
-
-// tiles adds so many tiles, and leaves i at the block behind the last one's.
-func (q squaring) tiles(label string, number reg.Register) {
-	MOVQ(q.first, q.i)
-	MOVQ(q.last, q.j)
-	MOVQ(number, q.count)
-	Label(label)
-	q.load(q.x, q.i, 0)
-	q.load(q.y, q.j, 0)
-	for u := range rows {
-		for r := range rows {
-			VPMADD52LUQ(q.x(r), q.y(u), q.low(r+u))
-		}
-		for r := range rows {
-			VPMADD52HUQ(q.x(r), q.y(u), q.high(r+u+1))
-		}
-	}
-	ADDQ(U32(rows*q.bytes), q.i)
-	SUBQ(U32(rows*q.bytes), q.j)
-	DECQ(q.count)
-	JNZ(LabelRef(label))
-}
-
-// finishEven adds the diagonal tile, of block i, and writes five columns.
-func (q squaring) finishEven() {
-	q.load(q.x, q.i, 0)
-	for u := range rows {
-		for r := range u {
-			VPMADD52LUQ(q.x(r), q.x(u), q.low(r+u))
-			VPMADD52HUQ(q.x(r), q.x(u), q.high(r+u+1))
-		}
-	}
-	q.finish(0)
-}
-
-// finishOdd writes the other columns of that tile's squares: i is one block ahead.
-func (q squaring) finishOdd() {
-	q.load(q.x, q.i, -1)
-	q.finish(rows)
-}
-
-func (q squaring) finish(offset int) {
-	for c := range rows {
-		if c > 0 {
-			VPADDQ(q.high(c), q.low(c), q.low(c))
-		}
-		VPADDQ(q.low(c), q.low(c), q.low(c))
-		limb := q.x((c + offset) / 2)
-		if (c+offset)%2 == 0 {
-			VPMADD52LUQ(limb, limb, q.low(c))
-		} else {
-			VPMADD52HUQ(limb, limb, q.low(c))
-		}
-		VMOVDQU64(q.low(c), q.limb(q.wide, c))
-	}
-	ADDQ(U32(rows*q.bytes), q.wide)
-}
-
-// product adds to a column the low half of x[j] y and the high half of x[j-1] y.
-func product(x func(int) reg.VecPhysical, y reg.VecPhysical, j, limbs int, sum reg.VecPhysical) {
-	if 0 <= j && j < limbs {
-		VPMADD52LUQ(x(j), y, sum)
-	}
-	if 0 <= j-1 && j-1 < limbs {
-		VPMADD52HUQ(x(j-1), y, sum)
-	}
-}
-
-// entries is how many powers the table has: windows of five bits.
-const entries = 32
-
-// gather is func(out, table, index): each lane takes its entry of the table. Every entry
-// is read, and those of other lanes are masked out, so that no address depends on an index.
-func gather(w width, limbs int) {
-	TEXT(w.function("gather", limbs), NOSPLIT, "func(out, table, index *uint64)")
-	Pragma("noescape")
-	Doc(fmt.Sprintf("%s selects %s numbers of %d limbs, lane by lane.", w.function("gather", limbs), w.name, limbs))
-	out, table := Load(Param("out"), GP64()), Load(Param("table"), GP64())
-	index := Load(Param("index"), GP64())
-	wanted, entry, minusOne := w.reg(29), w.reg(30), w.reg(31)
-	VMOVDQU64(w.limb(index, 0), wanted)
-	VPTERNLOGQ(U8(0xff), minusOne, minusOne, minusOne)
-	at, count := GP64(), GP64()
-	const most = 20 // limbs in registers
-	for first := 0; first < limbs; first += most {
-		part := min(most, limbs-first)
-		for i := range part {
-			VPXORQ(w.reg(i), w.reg(i), w.reg(i))
-		}
-		VPXORQ(entry, entry, entry)
-		MOVQ(table, at)
-		MOVQ(U32(entries), count)
-		loop := fmt.Sprintf("%s_%d", w.function("entries", limbs), first)
-		Label(loop)
-		VPCMPEQQ(entry, wanted, reg.K1)
-		for i := range part {
-			VMOVDQU64(w.limb(at, first+i), reg.K1, w.reg(i))
-		}
-		VPSUBQ(minusOne, entry, entry)
-		ADDQ(U32(limbs*w.bytes), at)
-		DECQ(count)
-		JNZ(LabelRef(loop))
-		for i := range part {
-			VMOVDQU64(w.reg(i), w.limb(out, first+i))
-		}
-	}
-	VZEROUPPER()
-	RET()
-}
-
 func main() {
 	ConstraintExpr("amd64")
-	for _, w := range []width{{"8", 64, zmm}, {"4", 32, ymm}} {
-		for _, limbs := range []int{20, 30, 40} {
-			amm(w, limbs)
-			reduce(w, limbs)
-			gather(w, limbs)
-		}
-		squares(w)
+	eight, four := width{"8", 64, zmm}, width{"4", 32, ymm}
+	for _, limbs := range []int{20, 30, 40} {
+		amm(eight, limbs)
+		reduce(eight, limbs)
+		gather(eight, limbs)
+	}
+	squares(eight)
+	for _, vectors := range []int{5, 8, 10} {
+		spread52(eight, vectors)
+		gather(eight, vectors)
+	}
+	for _, vectors := range []int{19, 28, 37} {
+		spread28(four, vectors)
+		gatherAVX2(four, vectors)
 	}
 	Generate()
 }
