@@ -22,7 +22,7 @@ import (
 
 	"sign-file/internal/bounded"
 	"sign-file/internal/paths"
-	"sign-file/internal/rsapublic"
+	"sign-file/internal/rsalanes"
 	"sign-file/internal/scheme"
 )
 
@@ -44,8 +44,8 @@ type Certificate struct {
 	publicKey     crypto.PublicKey
 	publicKeyErr  error
 
-	checks atomic.Int32                  // signatures checked
-	rsa    atomic.Pointer[rsapublic.Key] // publicKey, once it has checked one
+	checks atomic.Int32                       // signatures checked
+	rsa    atomic.Pointer[rsalanes.PublicKey] // publicKey, once it has checked one
 }
 
 var oidSubjectKeyID = asn1.ObjectIdentifier{2, 5, 29, 14}

@@ -17,7 +17,7 @@ import (
 	"sign-file/digest"
 	"sign-file/internal/fips204"
 	"sign-file/internal/p384"
-	"sign-file/internal/rsapublic"
+	"sign-file/internal/rsalanes"
 )
 
 // ErrSignature says that a signature is not the certificate's over this digest.
@@ -80,7 +80,7 @@ func (c *Certificate) checkECDSA(key *ecdsa.PublicKey, sum, signature []byte) er
 func (c *Certificate) checkRSA(key *rsa.PublicKey, digestInfo, signature []byte) error {
 	public := c.rsa.Load()
 	if public == nil {
-		public = rsapublic.New(key.N, big.NewInt(int64(key.E)))
+		public = rsalanes.NewPublicKey(key.N, big.NewInt(int64(key.E)))
 		c.rsa.Store(public)
 	}
 	size := public.Size()

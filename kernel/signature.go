@@ -15,7 +15,7 @@ import (
 	"filippo.io/mldsa"
 
 	"sign-file/internal/fips204"
-	"sign-file/internal/rsapublic"
+	"sign-file/internal/rsalanes"
 	"sign-file/internal/scheme"
 	"sign-file/kernel/internal/ber"
 )
@@ -27,13 +27,13 @@ type publicKey struct {
 	curve string // OID
 	raw   []byte // the BIT STRING without its first octet
 
-	rsa atomic.Pointer[rsapublic.Key] // of raw, once it has verified something
+	rsa atomic.Pointer[rsalanes.PublicKey] // of raw, once it has verified something
 }
 
 // openRSA is the key of numbers that were read from raw.
-func (k *publicKey) openRSA(n, e *big.Int) *rsapublic.Key {
+func (k *publicKey) openRSA(n, e *big.Int) *rsalanes.PublicKey {
 	if k.rsa.Load() == nil {
-		k.rsa.Store(rsapublic.New(n, e))
+		k.rsa.Store(rsalanes.NewPublicKey(n, e))
 	}
 	return k.rsa.Load()
 }

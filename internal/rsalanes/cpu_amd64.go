@@ -28,13 +28,13 @@ func codeForFour(octets int) code {
 		c.vectors, product, reduce, c.gather = 40, amm8x40, reduce8x40, gather8x40
 	}
 	c.digits, c.room = c.limbs(), 2*c.limbs()
-	c.multiply = func(v *lanes, out, a, b []uint64) {
-		product(&out[0], &a[0], &b[0], &v.modulus[0], &v.n0[0])
+	c.multiply = func(m *modulus, out, a, b []uint64) {
+		product(&out[0], &a[0], &b[0], &m.vectors[0], &m.n0[0])
 	}
-	c.square = func(v *lanes, out, a []uint64) {
+	c.square = func(m *modulus, out, a []uint64) {
 		const blocks = 10 // of squares8: limbs that half counts
-		squares8(&v.room[0], &a[0], v.vectors/blocks-1)
-		reduce(&out[0], &v.room[0], &v.modulus[0], &v.n0[0])
+		squares8(&m.room[0], &a[0], c.vectors/blocks-1)
+		reduce(&out[0], &m.room[0], &m.vectors[0], &m.n0[0])
 	}
 	return c
 }
@@ -48,21 +48,32 @@ func codeForOne(instructions Instructions, octets int) code {
 }
 
 func spread52(octets int) code {
-	c := code{radix: 52, count: 8, parts: 4}
-	var product func(out, a, b, n, n0 *uint64)
 	switch octets {
 	case 1024 / 8:
-		c.vectors, product, c.gather = 5, spread8x5, gather8x5
+		return overLanes(4, 5, pair8x5, gather8x5)
 	case 1536 / 8:
-		c.vectors, product, c.gather = 8, spread8x8, gather8x8
-	default:
-		c.vectors, product, c.gather = 10, spread8x10, gather8x10
+		return overLanes(4, 8, pair8x8, gather8x8)
 	}
-	c.digits = c.limbs()
-	c.multiply = func(v *lanes, out, a, b []uint64) {
-		product(&out[0], &a[0], &b[0], &v.modulus[0], &v.n0[0])
+	return overLanes(4, 10, pair8x10, gather8x10)
+}
+
+// codeForSingle is for a modulus of at most maxSingle bits.
+func codeForSingle(bits int) code {
+	switch {
+	case bits <= 8*5*52-2:
+		return overLanes(8, 5, single8x5, nil)
+	case bits <= 8*8*52-2:
+		return overLanes(8, 8, single8x8, nil)
 	}
-	c.square = func(v *lanes, out, a []uint64) { c.multiply(v, out, a, a) }
+	return overLanes(8, 10, single8x10, nil)
+}
+
+func overLanes(parts, vectors int, product func(out, a, b, n, n0 *uint64), gather func(out, table, index *uint64)) code {
+	c := code{radix: 52, count: 8, parts: parts, vectors: vectors, digits: parts * vectors, gather: gather}
+	c.multiply = func(m *modulus, out, a, b []uint64) {
+		product(&out[0], &a[0], &b[0], &m.vectors[0], &m.n0[0])
+	}
+	c.square = func(m *modulus, out, a []uint64) { c.multiply(m, out, a, a) }
 	return c
 }
 
@@ -71,18 +82,18 @@ func spread28(octets int) code {
 	var product func(out, a, b, n, n0, room *uint64)
 	switch octets {
 	case 1024 / 8:
-		c.vectors, product, c.gather = 19, spread4x19, gather4x19
+		c.vectors, product, c.gather = 19, pair4x19, gather4x19
 	case 1536 / 8:
-		c.vectors, product, c.gather = 28, spread4x28, gather4x28
+		c.vectors, product, c.gather = 28, pair4x28, gather4x28
 	default:
-		c.vectors, product, c.gather = 37, spread4x37, gather4x37
+		c.vectors, product, c.gather = 37, pair4x37, gather4x37
 	}
 	const atOnce = 4 // digits, of gen
 	c.digits = (c.limbs() + atOnce - 1) / atOnce * atOnce
 	c.room = c.vectors + 2*atOnce + c.digits
-	c.multiply = func(v *lanes, out, a, b []uint64) {
-		product(&out[0], &a[0], &b[0], &v.modulus[0], &v.n0[0], &v.room[0])
+	c.multiply = func(m *modulus, out, a, b []uint64) {
+		product(&out[0], &a[0], &b[0], &m.vectors[0], &m.n0[0], &m.room[0])
 	}
-	c.square = func(v *lanes, out, a []uint64) { c.multiply(v, out, a, a) }
+	c.square = func(m *modulus, out, a []uint64) { c.multiply(m, out, a, a) }
 	return c
 }

@@ -8,3 +8,5 @@ func Best() Instructions { return None }
 func codeForFour(int) code { return code{} }
 
 func codeForOne(Instructions, int) code { return code{} }
+
+func codeForSingle(int) code { return code{} }

@@ -12,9 +12,16 @@ type code struct {
 	room    int // vectors that multiply and square use
 
 	// All are modulo n, and out is none of the others but where a function says so.
-	multiply func(v *lanes, out, a, b []uint64) // out = a b / R
-	square   func(v *lanes, out, a []uint64)    // out = a a / R
-	gather   func(out, table, index *uint64)    // an entry of the table for each lane
+	multiply func(m *modulus, out, a, b []uint64) // out = a b / R
+	square   func(m *modulus, out, a []uint64)    // out = a a / R
+	gather   func(out, table, index *uint64)      // an entry of the table for each lane
+}
+
+// modulus is what products are reduced by.
+type modulus struct {
+	vectors []uint64
+	n0      []uint64 // -1/n modulo 2^radix, in each lane
+	room    []uint64 // for products
 }
 
 // limbs is how many a number has.

@@ -144,9 +144,9 @@ func (v *lanes) checkProducts(t *testing.T, private *rsa.PrivateKey) {
 				v.x[at], v.chosen[at] = fill(i)&mask, fill(i)&mask
 			}
 		}
-		v.square(v, v.y, v.x)
+		v.square(&v.modulus, v.y, v.x)
 		v.checkProduct(t, private, v.x, v.x)
-		v.multiply(v, v.y, v.x, v.chosen)
+		v.multiply(&v.modulus, v.y, v.x, v.chosen)
 		v.checkProduct(t, private, v.x, v.chosen)
 	}
 }
@@ -189,12 +189,12 @@ func TestCarries(t *testing.T) {
 							v.set(vectors, number, v.toLimbs(runs(octets).Bytes(), v.limbs()))
 						}
 					}
-					v.square(v, v.y, v.x)
+					v.square(&v.modulus, v.y, v.x)
 					v.checkProduct(t, private, v.x, v.x)
-					v.multiply(v, v.y, v.x, v.chosen)
+					v.multiply(&v.modulus, v.y, v.x, v.chosen)
 					v.checkProduct(t, private, v.x, v.chosen)
 					// By one: the result is a number of runs.
-					v.multiply(v, v.y, v.x, v.one)
+					v.multiply(&v.modulus, v.y, v.x, v.one)
 					v.checkProduct(t, private, v.x, v.one)
 				}
 			}

@@ -8,12 +8,12 @@ type lanes struct {
 	*form
 	exponents *[2][]byte
 
-	modulus, n0, one []uint64
-	low, high        []uint64 // the blocks, below and above B
-	x, y, chosen     []uint64
-	room             []uint64 // for products
-	table            []uint64
-	index            []uint64
+	modulus      modulus
+	one          []uint64
+	low, high    []uint64 // the blocks, below and above B
+	x, y, chosen []uint64
+	table        []uint64
+	index        []uint64
 }
 
 const tableSize = 1 << windowBits
@@ -21,7 +21,7 @@ const tableSize = 1 << windowBits
 func newLanes(k *Key, f *form) *lanes {
 	v := &lanes{form: f, exponents: &k.exponents}
 	size := f.vectors * f.count
-	parts := []*[]uint64{&v.modulus, &v.one, &v.low, &v.high, &v.x, &v.y, &v.chosen}
+	parts := []*[]uint64{&v.modulus.vectors, &v.one, &v.low, &v.high, &v.x, &v.y, &v.chosen}
 	all := aligned((len(parts)+tableSize)*size + (f.room+2)*f.count)
 	take := func(n int) (part []uint64) {
 		part, all = all[:n:n], all[n:]
@@ -31,14 +31,14 @@ func newLanes(k *Key, f *form) *lanes {
 		*part = take(size)
 	}
 	v.table = take(tableSize * size)
-	v.room = take(f.room * f.count)
-	v.n0, v.index = take(f.count), take(f.count)
+	v.modulus.room = take(f.room * f.count)
+	v.modulus.n0, v.index = take(f.count), take(f.count)
 	for number := range v.numbers() {
 		p := &f.primes[number%2]
-		v.set(v.modulus, number, p.modulus)
+		v.set(v.modulus.vectors, number, p.modulus)
 		v.set(v.one, number, p.one)
 	}
-	v.setAll(v.n0, func(prime int) uint64 { return f.primes[prime].n0 })
+	v.setAll(v.modulus.n0, func(prime int) uint64 { return f.primes[prime].n0 })
 	return v
 }
 
@@ -68,7 +68,7 @@ func (v *lanes) setAll(vector []uint64, to func(prime int) uint64) {
 
 // clear wipes what is secret.
 func (v *lanes) clear() {
-	for _, part := range [][]uint64{v.modulus, v.one, v.low, v.high, v.x, v.y, v.chosen, v.room, v.table, v.n0, v.index} {
+	for _, part := range [][]uint64{v.modulus.vectors, v.one, v.low, v.high, v.x, v.y, v.chosen, v.modulus.room, v.table, v.modulus.n0, v.index} {
 		clear(part)
 	}
 }
@@ -90,8 +90,8 @@ func (v *lanes) power() {
 	v.toMontgomery(entry(1))
 	copy(entry(0), v.one)
 	for i := 2; i < tableSize; i += 2 {
-		v.square(v, entry(i), entry(i/2))
-		v.multiply(v, entry(i+1), entry(i), entry(1))
+		v.square(&v.modulus, entry(i), entry(i/2))
+		v.multiply(&v.modulus, entry(i+1), entry(i), entry(1))
 	}
 	for w := range v.exponents[0] {
 		v.setAll(v.index, func(prime int) uint64 { return uint64(v.exponents[prime][w]) })
@@ -101,10 +101,10 @@ func (v *lanes) power() {
 			continue
 		}
 		for range windowBits {
-			v.square(v, v.y, v.x)
+			v.square(&v.modulus, v.y, v.x)
 			v.x, v.y = v.y, v.x
 		}
-		v.multiply(v, v.y, v.x, v.chosen)
+		v.multiply(&v.modulus, v.y, v.x, v.chosen)
 		v.x, v.y = v.y, v.x
 	}
 	// Out of Montgomery's form: a product with 1 is at most the modulus.
@@ -112,7 +112,7 @@ func (v *lanes) power() {
 	for number := range v.numbers() {
 		v.chosen[v.at(number, 0)] = 1
 	}
-	v.multiply(v, v.y, v.x, v.chosen)
+	v.multiply(&v.modulus, v.y, v.x, v.chosen)
 	v.x, v.y = v.y, v.x
 }
 
@@ -122,7 +122,7 @@ func (v *lanes) toMontgomery(out []uint64) {
 		for number := range v.numbers() {
 			v.set(v.chosen, number, power(&v.primes[number%2]))
 		}
-		v.multiply(v, out, half, v.chosen)
+		v.multiply(&v.modulus, out, half, v.chosen)
 	}
 	product(v.x, v.low, func(p *prime) []uint64 { return p.low })
 	product(v.y, v.high, func(p *prime) []uint64 { return p.high })

@@ -18,8 +18,6 @@ import (
 	"sync"
 
 	"filippo.io/bigmod"
-
-	"sign-file/internal/rsapublic"
 )
 
 // ErrUnsupported refuses keys that are not of the usual form, and machines without the
@@ -43,7 +41,7 @@ const (
 // Key is an RSA private key of 2048, 3072 or 4096 bits with two primes of half that
 // length. It may be used by several goroutines at once.
 type Key struct {
-	public *rsapublic.Key
+	public *PublicKey
 	size   int // of a signature, in bytes
 
 	p, q      *bigmod.Modulus
@@ -111,7 +109,7 @@ func NewKey(n Numbers, instructions Instructions) (*Key, error) {
 	}
 	half := n.Public.Size() / 2
 	k := &Key{
-		public:    rsapublic.New(n.Public.N, big.NewInt(int64(n.Public.E))),
+		public:    NewPublicKey(n.Public.N, big.NewInt(int64(n.Public.E))),
 		size:      2 * half,
 		octets:    [2][]byte{bytes.Clone(n.P), bytes.Clone(n.Q)},
 		exponents: [2][]byte{windows(padded(n.Dp, half)), windows(padded(n.Dq, half))},

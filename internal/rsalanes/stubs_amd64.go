@@ -54,60 +54,75 @@ func gather8x40(out *uint64, table *uint64, index *uint64)
 //go:noescape
 func squares8(wide *uint64, a *uint64, half int)
 
-// spread8x5 multiplies 2 pairs of numbers of 20 limbs of 52 bits: out = a * b / 2^1040 modulo n.
+// pair8x5 multiplies numbers of 20 limbs of 52 bits: out = a * b / 2^1040 modulo n.
 //
 //go:noescape
-func spread8x5(out *uint64, a *uint64, b *uint64, n *uint64, n0 *uint64)
+func pair8x5(out *uint64, a *uint64, b *uint64, n *uint64, n0 *uint64)
 
 // gather8x5 selects 8 lanes of 5 vectors.
 //
 //go:noescape
 func gather8x5(out *uint64, table *uint64, index *uint64)
 
-// spread8x8 multiplies 2 pairs of numbers of 32 limbs of 52 bits: out = a * b / 2^1664 modulo n.
+// single8x5 multiplies numbers of 40 limbs of 52 bits: out = a * b / 2^2080 modulo n.
 //
 //go:noescape
-func spread8x8(out *uint64, a *uint64, b *uint64, n *uint64, n0 *uint64)
+func single8x5(out *uint64, a *uint64, b *uint64, n *uint64, n0 *uint64)
+
+// pair8x8 multiplies numbers of 32 limbs of 52 bits: out = a * b / 2^1664 modulo n.
+//
+//go:noescape
+func pair8x8(out *uint64, a *uint64, b *uint64, n *uint64, n0 *uint64)
 
 // gather8x8 selects 8 lanes of 8 vectors.
 //
 //go:noescape
 func gather8x8(out *uint64, table *uint64, index *uint64)
 
-// spread8x10 multiplies 2 pairs of numbers of 40 limbs of 52 bits: out = a * b / 2^2080 modulo n.
+// single8x8 multiplies numbers of 64 limbs of 52 bits: out = a * b / 2^3328 modulo n.
 //
 //go:noescape
-func spread8x10(out *uint64, a *uint64, b *uint64, n *uint64, n0 *uint64)
+func single8x8(out *uint64, a *uint64, b *uint64, n *uint64, n0 *uint64)
+
+// pair8x10 multiplies numbers of 40 limbs of 52 bits: out = a * b / 2^2080 modulo n.
+//
+//go:noescape
+func pair8x10(out *uint64, a *uint64, b *uint64, n *uint64, n0 *uint64)
 
 // gather8x10 selects 8 lanes of 10 vectors.
 //
 //go:noescape
 func gather8x10(out *uint64, table *uint64, index *uint64)
 
-// spread4x19 multiplies 2 pairs of numbers of 38 limbs of 28 bits: out = a * b / 2^1120 modulo n. room has 67 vectors.
+// single8x10 multiplies numbers of 80 limbs of 52 bits: out = a * b / 2^4160 modulo n.
 //
 //go:noescape
-func spread4x19(out *uint64, a *uint64, b *uint64, n *uint64, n0 *uint64, room *uint64)
+func single8x10(out *uint64, a *uint64, b *uint64, n *uint64, n0 *uint64)
+
+// pair4x19 multiplies numbers of 38 limbs of 28 bits: out = a * b / 2^1120 modulo n. room has 67 vectors.
+//
+//go:noescape
+func pair4x19(out *uint64, a *uint64, b *uint64, n *uint64, n0 *uint64, room *uint64)
 
 // gather4x19 selects 4 lanes of 19 vectors.
 //
 //go:noescape
 func gather4x19(out *uint64, table *uint64, index *uint64)
 
-// spread4x28 multiplies 2 pairs of numbers of 56 limbs of 28 bits: out = a * b / 2^1568 modulo n. room has 92 vectors.
+// pair4x28 multiplies numbers of 56 limbs of 28 bits: out = a * b / 2^1568 modulo n. room has 92 vectors.
 //
 //go:noescape
-func spread4x28(out *uint64, a *uint64, b *uint64, n *uint64, n0 *uint64, room *uint64)
+func pair4x28(out *uint64, a *uint64, b *uint64, n *uint64, n0 *uint64, room *uint64)
 
 // gather4x28 selects 4 lanes of 28 vectors.
 //
 //go:noescape
 func gather4x28(out *uint64, table *uint64, index *uint64)
 
-// spread4x37 multiplies 2 pairs of numbers of 74 limbs of 28 bits: out = a * b / 2^2128 modulo n. room has 121 vectors.
+// pair4x37 multiplies numbers of 74 limbs of 28 bits: out = a * b / 2^2128 modulo n. room has 121 vectors.
 //
 //go:noescape
-func spread4x37(out *uint64, a *uint64, b *uint64, n *uint64, n0 *uint64, room *uint64)
+func pair4x37(out *uint64, a *uint64, b *uint64, n *uint64, n0 *uint64, room *uint64)
 
 // gather4x37 selects 4 lanes of 37 vectors.
 //

@@ -13,7 +13,8 @@
 //	vector 1  [a0.1    a1.1     a2.1    …]   of as many limbs as vectors
 //
 // Spread, for one signature: a number's limbs are spread over several lanes, so that all
-// work for the two numbers of one signature (p, q).
+// work for the pair of numbers of one signature (p, q), or for the single one of the public
+// operation.
 //
 //	           lane 0   lane 1   lane 2   lane 3   lane 4 …
 //	vector 0  [p.0     p.10     p.20     p.30     q.0    …]   8 lanes, 10 vectors: 40 limbs
@@ -32,7 +33,7 @@
 //
 // AVX-512 IFMA has limbs of 52 bits. VPMADD52LUQ and VPMADD52HUQ add the low and the high
 // half of a product of two limbs to a lane. A lane of t takes up to 4 halves for each of at
-// most 40 values of i, and a carry: it stays below 2^52 * 161 < 2^60 and needs no carries
+// most 80 values of i, and a carry: it stays below 2^52 * 321 < 2^61 and needs no carries
 // before the end. AVX2 has limbs of 28 bits, whose products VPMULUDQ makes. A lane of t takes
 // two of them for each of at most 76 values of i: it stays below 2^64 as long as limbs
 // are below 2^28 + 2^10.
@@ -84,8 +85,9 @@ func main() {
 	}
 	squares(eight)
 	for _, vectors := range []int{5, 8, 10} {
-		spread52(eight, vectors)
+		spread52(eight, vectors, 4)
 		gather(eight, vectors)
+		spread52(eight, vectors, 8)
 	}
 	for _, vectors := range []int{19, 28, 37} {
 		spread28(four, vectors)

@@ -18,30 +18,35 @@ func words(name string, values ...uint64) Mem {
 }
 
 // spread52 is func(out, a, b, n, n0): out = a * b / 2^(52 limbs) modulo n, with AVX-512 IFMA,
-// of two numbers that are spread over four lanes each. out may be a or b.
+// of two numbers that are spread over four lanes each (pair), or one over all eight (single).
+// out may be a or b.
 //
 // a and t are in registers. t[0] of the lowest lane becomes zero, but for a carry; the same
 // vector in the other lanes is what the lane below takes over at its top, so that dividing t
 // by 2^52 is one permutation and new names for the registers.
-func spread52(w width, vectors int) {
-	const parts = 4
-	name := w.function("spread", vectors)
+func spread52(w width, vectors, parts int) {
+	name := w.function(map[int]string{4: "pair", 8: "single"}[parts], vectors)
 	TEXT(name, NOSPLIT, "func(out, a, b, n, n0 *uint64)")
 	Pragma("noescape")
-	Doc(fmt.Sprintf("%s multiplies 2 pairs of numbers of %d limbs of 52 bits: out = a * b / 2^%d modulo n.", name, parts*vectors, 52*parts*vectors))
+	Doc(fmt.Sprintf("%s multiplies numbers of %d limbs of 52 bits: out = a * b / 2^%d modulo n.", name, parts*vectors, 52*parts*vectors))
 	out, a, b, n := Load(Param("out"), GP64()), Load(Param("a"), GP64()), Load(Param("b"), GP64()), Load(Param("n"), GP64())
 	n0p := Load(Param("n0"), GP64())
 	s := spreading{width: w, vectors: vectors, b: b, n: n,
-		digits: []reg.VecPhysical{w.reg(20), w.reg(21)}, q: w.reg(22), n0: w.reg(23), part: w.reg(24), over: w.reg(25), mask: w.reg(26)}
-	lane := GP32()
-	for _, m := range []struct {
+		digits: []reg.VecPhysical{w.reg(20), w.reg(21)}, q: w.reg(22), n0: w.reg(23), over: w.reg(24), mask: w.reg(25),
+		part: w.reg(26), lowest: w.reg(27), above: w.reg(28)}
+	m := lanesOf(8, parts)
+	mask := GP32()
+	for _, k := range []struct {
 		lanes uint32
 		to    reg.OpmaskPhysical
-	}{{0x11, lowest}, {0x77, allButHighest}, {0xee, allButLowest}} {
-		MOVL(U32(m.lanes), lane)
-		KMOVW(lane, m.to)
+	}{{m.isLowest, lowest}, {m.hasAbove, allButHighest}, {m.hasBelow, allButLowest}} {
+		MOVL(U32(k.lanes), mask)
+		KMOVW(mask, k.to)
 	}
-	VMOVDQU64(words(name+"lanes", 0, 0, 0, 0, 4, 4, 4, 4), s.part)
+	first := words(name+"lowest", m.lowestOf...)
+	VMOVDQU64(first, s.part)
+	VMOVDQU64(first, s.lowest)
+	VMOVDQU64(words(name+"above", m.above...), s.above)
 	VMOVDQU64(w.limb(n0p, 0), s.n0)
 	for i := range vectors {
 		VMOVDQU64(w.limb(a, i), s.a(i))
@@ -59,29 +64,49 @@ func spread52(w width, vectors int) {
 	VPSUBQ(minusOne, s.part, s.part)
 	DECQ(left)
 	JNZ(LabelRef(loop))
-	s.carries(out, parts)
+	below := s.above
+	VMOVDQU64(words(name+"below", m.below...), below)
+	s.carries(out, parts, below)
 	VZEROUPPER()
 	RET()
 }
 
-// The lanes of both numbers that a mask leaves.
+// The lanes of numbers that a mask leaves.
 var lowest, allButHighest, allButLowest = reg.K1, reg.K2, reg.K3
 
-// Permutations of four lanes.
-const (
-	fromAbove  = 0b11_11_10_01 // each lane takes what the next higher has
-	fromBelow  = 0b10_01_00_00
-	fromLowest = 0
-)
+// neighbours are, for each lane, others of its number, and whether there are any.
+type neighbours struct {
+	lowestOf, above, below       []uint64
+	isLowest, hasAbove, hasBelow uint32
+}
+
+func lanesOf(count, parts int) (m neighbours) {
+	for lane := range count {
+		part := lane % parts
+		m.lowestOf = append(m.lowestOf, uint64(lane-part))
+		m.above = append(m.above, uint64(min(lane+1, count-1)))
+		m.below = append(m.below, uint64(max(lane-1, 0)))
+		bit := uint32(1) << lane
+		if part == 0 {
+			m.isLowest |= bit
+		} else {
+			m.hasBelow |= bit
+		}
+		if part < parts-1 {
+			m.hasAbove |= bit
+		}
+	}
+	return m
+}
 
 // spreading is function spread52's registers.
 type spreading struct {
 	width
-	vectors     int
-	b, n        reg.Register
-	digits      []reg.VecPhysical // of b, in all lanes of a number: this one and the next
-	q, n0, part reg.VecPhysical
-	over, mask  reg.VecPhysical
+	vectors             int
+	b, n                reg.Register
+	digits              []reg.VecPhysical // of b, in all lanes of a number: this one and the next
+	q, n0, over, mask   reg.VecPhysical
+	part, lowest, above reg.VecPhysical // lanes to take from
 }
 
 func (s spreading) t(i int) reg.VecPhysical { return s.reg(i % s.vectors) }
@@ -98,7 +123,7 @@ func (s spreading) digit(j int) {
 	}
 	VPXORQ(s.q, s.q, s.q)
 	VPMADD52LUQ(s.n0, t(0), s.q)
-	VPERMQ(U8(fromLowest), s.q, s.q)
+	VPERMQ(s.q, s.lowest, s.q)
 	for i := 1; i < s.vectors; i++ {
 		VPMADD52LUQ(s.a(i), digit, t(i))
 	}
@@ -113,7 +138,7 @@ func (s spreading) digit(j int) {
 	VPMADD52LUQ(s.limb(s.n, 1), s.q, t(1))
 	VPSRLQ_Z(U8(52), t(0), lowest, s.over)
 	VPMADD52HUQ(s.limb(s.n, 0), s.q, t(1))
-	VPERMQ_Z(U8(fromAbove), t(0), allButHighest, t(0))
+	VPERMQ_Z(t(0), s.above, allButHighest, t(0))
 	VPADDQ(s.over, t(1), t(1))
 	for i := 2; i < s.vectors; i++ {
 		VPMADD52LUQ(s.limb(s.n, i), s.q, t(i))
@@ -125,13 +150,13 @@ func (s spreading) digit(j int) {
 
 // carries gets each limb back to 52 bits: a carry may run through all lanes of a number.
 // What is over in the highest is nothing.
-func (s spreading) carries(out reg.Register, parts int) {
+func (s spreading) carries(out reg.Register, parts int, below reg.VecPhysical) {
 	carry := s.over
 	VPSRLQ(U8(12), s.mask, s.mask)
 	VPXORQ(carry, carry, carry)
 	for part := range parts {
 		if part > 0 {
-			VPERMQ_Z(U8(fromBelow), carry, allButLowest, carry)
+			VPERMQ_Z(carry, below, allButLowest, carry)
 		}
 		for i := range s.vectors {
 			VPADDQ(carry, s.t(i), s.t(i))
@@ -159,11 +184,11 @@ const digitsAtOnce = 4
 // whose instructions are between those of the first sweep.
 func spread28(w width, vectors int) {
 	const parts = 2
-	name := w.function("spread", vectors)
+	name := w.function("pair", vectors)
 	digits := (parts*vectors + digitsAtOnce - 1) / digitsAtOnce * digitsAtOnce
 	TEXT(name, NOSPLIT, "func(out, a, b, n, n0, room *uint64)")
 	Pragma("noescape")
-	Doc(fmt.Sprintf("%s multiplies 2 pairs of numbers of %d limbs of 28 bits: out = a * b / 2^%d modulo n. room has %d vectors.",
+	Doc(fmt.Sprintf("%s multiplies numbers of %d limbs of 28 bits: out = a * b / 2^%d modulo n. room has %d vectors.",
 		name, parts*vectors, 28*digits, vectors+2*digitsAtOnce+digits))
 	out, a, b, n := Load(Param("out"), GP64()), Load(Param("a"), GP64()), Load(Param("b"), GP64()), Load(Param("n"), GP64())
 	n0, room := Load(Param("n0"), GP64()), Load(Param("room"), GP64())
