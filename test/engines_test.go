@@ -2,7 +2,11 @@ package test
 
 import (
 	"path/filepath"
+	"runtime"
+	"strings"
 	"testing"
+
+	"sign-file/test/testenv"
 )
 
 // TestEngines: a module has the real sign-file's bytes with whatever part of the processor
@@ -19,5 +23,23 @@ func TestEngines(t *testing.T) {
 			}
 			checkSigned(t, signed, "../testdata/hello.ko", "sha256", pair)
 		}
+	}
+}
+
+// TestProcessors: the program knows what a processor has. Those of QEMU have no AVX-512.
+func TestProcessors(t *testing.T) {
+	t.Parallel()
+	if runtime.GOARCH != "amd64" {
+		t.Skip("an x86-64 machine is missing")
+	}
+	qemu := testenv.Tool(t, "qemu-x86_64-static")
+	pair := keyPair{"../testdata/keys/rsa2048.key", "../testdata/keys/rsa2048.x509"}
+	for cpu, engine := range map[string]string{"Nehalem": "not on this processor, which lacks AVX2", "Haswell": "yes, with AVX2"} {
+		if said := mustRun(t, nil, qemu, "-cpu", cpu, program(t), "--version"); !strings.Contains(said, "RSA engine: ") || !strings.Contains(said, engine) {
+			t.Errorf("%s: %s", cpu, said)
+		}
+		signed := filepath.Join(t.TempDir(), "signed.ko")
+		mustRun(t, nil, qemu, "-cpu", cpu, program(t), "sha256", pair.key, pair.cert, "../testdata/hello.ko", signed)
+		checkSigned(t, signed, "../testdata/hello.ko", "sha256", pair)
 	}
 }

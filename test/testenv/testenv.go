@@ -48,6 +48,7 @@ var packages = map[string]string{
 	"pkcs11-tool":         "opensc",
 	"prlimit":             "util-linux",
 	"qemu-aarch64-static": "qemu-user-static",
+	"qemu-x86_64-static":  "qemu-user-static",
 	"qemu-system-x86_64":  "qemu-system-x86",
 	"rpm":                 "rpm",
 	"rpmbuild":            "rpm",
