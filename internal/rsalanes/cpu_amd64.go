@@ -6,7 +6,7 @@ import "golang.org/x/sys/cpu"
 // system saves.
 func Best() Instructions {
 	switch {
-	case cpu.X86.HasAVX512F && cpu.X86.HasAVX512VL && cpu.X86.HasAVX512IFMA:
+	case cpu.X86.HasAVX512F && cpu.X86.HasAVX512IFMA:
 		return IFMA
 	case cpu.X86.HasAVX2:
 		return AVX2

@@ -2,8 +2,8 @@
 // several times faster than crypto/rsa: with AVX-512 IFMA, which servers have since Ice Lake
 // and Zen 4, one by itself or four at once, and with AVX2, which nearly all others have.
 //
-// A Key signs DigestInfos. Every result is verified with the public key before it is
-// returned. What the keys' secrets touch is constant-time: the exponentiation of
+// A Key signs DigestInfos, and a PublicKey opens signatures. Every signature is verified
+// before it is returned. What the keys' secrets touch is constant-time: the exponentiation of
 // amm_amd64.s, and filippo.io/bigmod, the standard library's own arithmetic, around it.
 // docs/performance.md says more.
 package rsalanes
@@ -101,10 +101,10 @@ func (n *Numbers) Takes() bool {
 	return true
 }
 
-// NewKey prepares a key for instructions that the machine has: Best, or others of its.
-// The error is ErrUnsupported where crypto/rsa is to be used.
+// NewKey prepares a key for instructions of the machine: Best, or lesser ones. The error is
+// ErrUnsupported where crypto/rsa is to be used.
 func NewKey(n Numbers, instructions Instructions) (*Key, error) {
-	if instructions == None || !n.Takes() {
+	if best := Best(); !n.Takes() || instructions != best && (instructions != AVX2 || best != IFMA) {
 		return nil, ErrUnsupported
 	}
 	half := n.Public.Size() / 2
