@@ -20,13 +20,32 @@ import (
 // why there is no verdict.
 func (j *Judge) Module(file io.ReaderAt, size int64) (*Verdict, error) {
 	return j.decide(func() (*Verdict, error) {
+		file := &reader{ReaderAt: file}
 		v, err := j.module(file, size)
 		if err == nil && j.usage == Module {
 			v.load(j.kernel)
 			v.loadELF(file, size)
 		}
+		if file.err != nil {
+			return nil, file.err
+		}
 		return v, err
 	})
+}
+
+// reader remembers that a file could not be read: then nothing that was found missing in it
+// is missing.
+type reader struct {
+	io.ReaderAt
+	err error
+}
+
+func (r *reader) ReadAt(b []byte, offset int64) (int, error) {
+	n, err := r.ReaderAt.ReadAt(b, offset)
+	if err != nil && err != io.EOF && r.err == nil {
+		r.err = err
+	}
+	return n, err
 }
 
 // loadELF is elf_validity_check, which comes after the signature.

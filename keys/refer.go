@@ -82,18 +82,31 @@ func openReferenceFile(ctx context.Context, path string, pin PINFunc) (Key, erro
 	return key, nil
 }
 
-// ownFolder: who may rename a file's name can put another there, or an older one of its
-// owner's.
+// ownFolder: who may rename a file's name, or that of a folder on the way to it, can put
+// another there, or an older one of its owner's. The group's bits of a folder with an ACL
+// are the most that the ACL lets anybody do.
 func ownFolder(folder string) error {
-	info, err := os.Stat(folder)
+	folder, err := filepath.Abs(folder)
+	if err == nil {
+		folder, err = filepath.EvalSymlinks(folder)
+	}
 	if err != nil {
 		return err
 	}
-	owner := info.Sys().(*syscall.Stat_t).Uid
-	if owner != 0 && int(owner) != os.Geteuid() || info.Mode()&0o002 != 0 && info.Mode()&fs.ModeSticky == 0 {
-		return fmt.Errorf("%s: others may change what is in this folder", folder)
+	for {
+		info, err := os.Stat(folder)
+		if err != nil {
+			return err
+		}
+		owner := info.Sys().(*syscall.Stat_t).Uid
+		if bounded.Stranger(owner) || info.Mode()&0o022 != 0 && info.Mode()&fs.ModeSticky == 0 {
+			return fmt.Errorf("%s: others may change what is in this folder (chmod go-w)", folder)
+		}
+		if folder == "/" {
+			return nil
+		}
+		folder = filepath.Dir(folder)
 	}
-	return nil
 }
 
 // readOwn reads a file that belongs to root or to this user, and that no others have the
@@ -112,7 +125,7 @@ func readOwn(path string, others fs.FileMode) ([]byte, error) {
 	switch {
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("%s: not a regular file", path)
-	case owner != 0 && int(owner) != os.Geteuid():
+	case bounded.Stranger(owner):
 		return nil, fmt.Errorf("%s: belongs to another user", path)
 	case info.Mode()&others != 0:
 		return nil, fmt.Errorf("%s: others have rights to it (chmod go-%s)", path, map[bool]string{true: "w", false: "rwx"}[others == 0o022])
@@ -167,7 +180,9 @@ func inFolder(folder, reference string) string {
 // in any folder, with anybody's commands in it.
 func commandIn(folder string, words []string) []string {
 	if len(words) > 0 && strings.Contains(words[0], "/") && !filepath.IsAbs(words[0]) {
-		words[0] = filepath.Join(folder, words[0])
+		if words[0] = filepath.Join(folder, words[0]); !strings.Contains(words[0], "/") {
+			words[0] = "./" + words[0] // or PATH would say which
+		}
 	}
 	return words
 }
@@ -216,8 +231,12 @@ func runForPassphrase(ctx context.Context, words []string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 	cmd.WaitDelay = time.Second
 	out := bounded.Buffer{Limit: maxReferenceFile}
-	cmd.Stdout, cmd.Stderr = &out, io.Discard
-	if err := cmd.Run(); err != nil && !errors.Is(err, exec.ErrWaitDelay) { // an agent that it has started
+	cmd.Stdout, cmd.Stderr = upTo{&out}, io.Discard
+	err := cmd.Run()
+	if out.Truncated() {
+		err = &bounded.TooLargeError{Limit: maxReferenceFile}
+	}
+	if err != nil && !errors.Is(err, exec.ErrWaitDelay) { // an agent that it has started
 		return nil, fmt.Errorf("%s, which was to write the passphrase: %w", words[0], err)
 	}
 	return out.Bytes(), nil

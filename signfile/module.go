@@ -24,6 +24,7 @@ type Module struct {
 	size     int64                // of the content, in bytes
 	format   compressed.Format
 	packed   bool // format is what the file is compressed in
+	private  bool // see KeepPrivate
 }
 
 // OpenModule opens a module: a regular file, which the path may lead to through links.
@@ -53,11 +54,11 @@ func ReadModule(ctx context.Context, r io.Reader) (*Module, error) {
 // compression. One that is not regular can only be read once, and detached from.
 func OpenRaw(path string) (*Module, error) {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		file, err := os.Open(path)
+		in, err := atomicfile.OpenInput(path)
 		if err != nil {
 			return nil, err
 		}
-		return &Module{content: file}, nil
+		return &Module{content: in.File, private: in.Secret}, nil
 	}
 	place, err := atomicfile.At(path)
 	if err != nil {

@@ -225,7 +225,7 @@ func (m *Module) target(dest string) (*atomicfile.Target, error) {
 		return nil, m.named(errOnePass)
 	}
 	if dest == "" || dest == m.Path() {
-		return m.original.Target()
+		return m.inPlace()
 	}
 	target, err := atomicfile.Follow(dest)
 	if err != nil {
@@ -233,17 +233,33 @@ func (m *Module) target(dest string) (*atomicfile.Target, error) {
 	}
 	if target.Direct() && target.Is(m.original) {
 		target.Close()
-		return m.original.Target() // /dev/stdout may be the module
+		return m.inPlace() // /dev/stdout may be the module
 	}
 	m.hide(target)
 	return target, nil
 }
 
-// hide: what another user's link leads to may be a file that nobody else was meant to
-// see. A copy of it is as hidden.
+func (m *Module) inPlace() (*atomicfile.Target, error) {
+	target, err := m.original.Target()
+	if err == nil && m.private {
+		target.Private()
+	}
+	return target, err
+}
+
+// Secret reports whether another user's link led to the module, who may not read it. Files
+// that are made of it are their owner's alone.
+func (m *Module) Secret() bool {
+	return m.private || m.original != nil && m.original.Secret()
+}
+
+// KeepPrivate makes what is written of the module its owner's alone: a secret goes into it.
+func (m *Module) KeepPrivate() { m.private = true }
+
+// hide makes what goes there as hidden as the module.
 func (m *Module) hide(target *atomicfile.Target) {
-	if m.original.LinkedByOther() {
-		target.Hide(m.original)
+	if m.Secret() {
+		target.Private()
 	}
 }
 

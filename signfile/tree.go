@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"sign-file/internal/atomicfile"
 	"sign-file/internal/compressed"
 	"sign-file/internal/paths"
@@ -127,6 +129,8 @@ func (w *walk) directory(dir *atomicfile.Folder, relative string) {
 	for _, entry := range entries {
 		name := relative + entry.Name()
 		switch {
+		case entry.IsDir() && len(w.root.Path())+len(name) >= unix.PathMax: // nothing in there has a path
+			w.found(w.item(name), &fs.PathError{Op: "open", Path: paths.Join(w.root.Path(), name), Err: unix.ENAMETOOLONG})
 		case entry.IsDir():
 			sub, err := dir.Sub(entry.Name())
 			if err != nil {

@@ -44,7 +44,7 @@ func (t *Target) create() (*File, error) {
 		file, err := t.open()
 		return &File{target: t, file: file}, err
 	}
-	if t.shows {
+	if t.shows() {
 		return nil, t.place.error("replace", errShows)
 	}
 	if t.replaces() && t.appendOnly() {
@@ -76,7 +76,7 @@ func (t *Target) create() (*File, error) {
 }
 
 // errShows: who planted both a link to a secret and a file for what is made of it would read it.
-var errShows = errors.New("the input came through another user's link, and others may read this file than may read that")
+var errShows = errors.New("the input came through another user's link and is not for everybody, and others may read this file")
 
 // errAppendOnly refuses a folder of chattr +a: what gets a temporary name there keeps it.
 var errAppendOnly = errors.New("the directory may only be appended to (chattr +a), so nothing in it can be replaced")
@@ -106,7 +106,7 @@ func temporaryName() string {
 // process is killed now.
 func (f *File) Named() bool { return f.temp != "" }
 
-func (f *File) procPath() string { return fmt.Sprintf("/proc/self/fd/%d", f.file.Fd()) }
+func (f *File) procPath() string { return procPath(int(f.file.Fd())) }
 
 // Sparse makes holes of the blocks of zeros that are written from now on.
 func (f *File) Sparse() { f.sparse = !f.target.direct }
@@ -206,7 +206,10 @@ func (f *File) name() error {
 	place := f.target.place
 	dir := place.folder.fd()
 	if !f.target.replaces() {
-		return place.error("create", f.create(dir))
+		if err := f.create(dir); err != nil {
+			return place.error("create", err)
+		}
+		return f.bears(place.name)
 	}
 	if f.temp == "" {
 		temp := temporaryName()
@@ -222,6 +225,9 @@ func (f *File) name() error {
 	if err := f.target.checkOverwrite(); err != nil {
 		return err
 	}
+	if err := f.bears(f.temp); err != nil {
+		return err
+	}
 	if err := unix.Renameat(dir, f.temp, dir, place.name); err != nil {
 		if errors.Is(err, unix.EBUSY) {
 			err = fmt.Errorf("%w (a mount point can't be replaced; write to another file and copy it)", err)
@@ -232,7 +238,19 @@ func (f *File) name() error {
 		return place.error("replace", err)
 	}
 	f.temp = ""
-	return nil
+	return f.bears(place.name)
+}
+
+// bears asks whether the name is the file's: who may change the folder may have put something
+// else there already.
+func (f *File) bears(name string) error {
+	var own, there unix.Stat_t
+	dir := f.target.place.folder.fd()
+	err := errors.Join(unix.Fstat(int(f.file.Fd()), &own), unix.Fstatat(dir, name, &there, unix.AT_SYMLINK_NOFOLLOW))
+	if err != nil || !sameFile(&own, &there) {
+		err = ErrChanged
+	}
+	return f.target.place.error("create", err)
 }
 
 // create gives the file a name that has to be free.

@@ -250,7 +250,7 @@ func TestAttributes(t *testing.T) {
 	}
 }
 
-// The rule of fs.protected_symlinks: another user's link in a shared folder is not
+// The rule of fs.protected_symlinks, and more: another user's link is not
 // followed, unless the folder is that user's.
 func TestStickyDirectory(t *testing.T) {
 	if os.Geteuid() != 0 {
@@ -264,8 +264,9 @@ func TestStickyDirectory(t *testing.T) {
 		"another's":            {0o1777, 0, 1234, unix.EACCES},
 		"one's own":            {0o1777, 1234, 0, nil},
 		"the folder's owner's": {0o1777, 1234, 1234, nil},
-		"not sticky":           {0o777, 0, 1234, nil},
-		"not shared":           {0o1755, 0, 1234, nil},
+		"their own folder":     {0o777, 1234, 1234, nil},
+		"not sticky":           {0o777, 0, 1234, unix.EACCES},
+		"not shared":           {0o1755, 0, 1234, unix.EACCES},
 	} {
 		dir := t.TempDir()
 		link := filepath.Join(dir, "link")

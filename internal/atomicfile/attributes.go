@@ -3,7 +3,6 @@ package atomicfile
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -12,6 +11,10 @@ import (
 )
 
 const setID = unix.S_ISUID | unix.S_ISGID
+
+// overflowID is whom a user namespace shows in the place of owners that it does not know
+// (/proc/sys/kernel/overflowuid): whoever has this number there is somebody else.
+const overflowID = 65534
 
 // capability is the attribute that lends rights to whoever runs a file, as the set-id
 // bits do.
@@ -33,7 +36,7 @@ func (t *Target) dress(file *os.File) error {
 	if !owner {
 		t.model.lost = append(t.model.lost, "owner")
 	}
-	if !owner || !group {
+	if !owner || !group || old.Uid == overflowID || old.Gid == overflowID {
 		lends = false // to another owner
 	}
 	if !group {
@@ -44,8 +47,11 @@ func (t *Target) dress(file *os.File) error {
 	if !lends {
 		mode &^= setID
 	}
+	if t.private {
+		mode &^= 0o077
+	}
 	// What vouches for the old content (IMA, EVM) would be wrong on the new one.
-	skip := map[string]bool{"security.ima": true, "security.evm": true, capability: !lends, accessACL: !group}
+	skip := map[string]bool{"security.ima": true, "security.evm": true, capability: !lends, accessACL: !group || t.private}
 	// The folder's default ACL goes first: with it, the group's bits are its mask.
 	if err := t.copyXattrs(fd, skip); err != nil {
 		return err
@@ -109,7 +115,7 @@ func (t *Target) copyXattrs(fd int, skip map[string]bool) error {
 // copyXattrsOfUnreadable is copyXattrs for a file that may not be read, whose
 // descriptor is one of O_PATH.
 func (t *Target) copyXattrsOfUnreadable(fd int, skip map[string]bool) error {
-	path := fmt.Sprintf("/proc/self/fd/%d", t.model.file.Fd())
+	path := procPath(int(t.model.file.Fd()))
 	names, err := xattr(func(b []byte) (int, error) { return unix.Listxattr(path, b) })
 	return t.setXattrs(fd, splitNames(names), err, skip, func(name string, b []byte) (int, error) {
 		return unix.Getxattr(path, name, b)

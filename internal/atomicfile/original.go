@@ -17,6 +17,7 @@ type Original struct {
 	file   *os.File
 	entry  unix.Stat_t // the name: a link, or the file itself
 	opened unix.Stat_t // the file
+	by     strangers   // who had a say in which one it is
 	lost   []string    // what the file that replaced it could not be given
 }
 
@@ -39,24 +40,52 @@ func (p *Place) Open(follow bool) (*Original, error) {
 	if err != nil {
 		return nil, p.error("open", err)
 	}
-	target, flags := entry, unix.O_RDONLY|unix.O_NOFOLLOW
 	if isLink(&entry) {
 		if !follow {
 			return nil, linkError(p.path)
 		}
-		flags = unix.O_RDONLY
-		if target, err = p.stat(0); err != nil {
-			return nil, p.error("open", err)
-		}
+		return p.openLinked(entry)
 	}
-	if !isRegular(&target) {
+	if !isRegular(&entry) {
 		return nil, p.error("open", ErrNotRegular)
 	}
-	file, err := p.open(flags)
+	file, err := p.open(unix.O_RDONLY | unix.O_NOFOLLOW)
 	if err != nil {
 		return nil, err
 	}
 	return p.original(file, entry)
+}
+
+// openLinked is Open for a link.
+func (p *Place) openLinked(entry unix.Stat_t) (*Original, error) {
+	end, magic, err := p.Sibling(p.name).walk(false)
+	if err != nil {
+		return nil, err
+	}
+	defer end.Close()
+	end.path = p.path
+	target, flags := unix.Stat_t{}, unix.O_RDONLY
+	if magic {
+		target, err = end.stat(0)
+	} else {
+		flags |= unix.O_NOFOLLOW
+		target, err = end.stat(unix.AT_SYMLINK_NOFOLLOW)
+	}
+	if err != nil {
+		return nil, p.error("open", err)
+	}
+	if !isRegular(&target) {
+		return nil, p.error("open", ErrNotRegular)
+	}
+	file, err := end.open(flags)
+	if err != nil {
+		return nil, err
+	}
+	o, err := p.original(file, entry)
+	if o != nil {
+		o.by = end.strangers()
+	}
+	return o, err
 }
 
 // open opens the place's file. What has become a FIFO since is not waited for.
@@ -75,7 +104,7 @@ func (p *Place) open(flags int) (*os.File, error) {
 
 // original looks at an open file, and closes it if it is not the one that was named.
 func (p *Place) original(file *os.File, entry unix.Stat_t) (*Original, error) {
-	o := &Original{place: p, file: file, entry: entry}
+	o := &Original{place: p, file: file, entry: entry, by: p.strangers()}
 	err := unix.Fstat(int(file.Fd()), &o.opened)
 	switch {
 	case err != nil:
@@ -138,12 +167,6 @@ func (o *Original) Sparse() bool { return o.opened.Blocks*512 < o.opened.Size }
 // Linked reports whether the name is a symbolic link.
 func (o *Original) Linked() bool { return isLink(&o.entry) }
 
-// LinkedByOther reports whether the path leads through a link that belongs to another user,
-// or may do so.
-func (o *Original) LinkedByOther() bool {
-	return o.Linked() && o.entry.Uid != uint32(os.Geteuid()) || o.place.linkedByOther()
-}
-
 // Close closes the file. Its place stays open.
 func (o *Original) Close() error { return o.file.Close() }
 
@@ -166,15 +189,10 @@ func (o *Original) Check() error {
 // checkName returns ErrChanged if the name has become another file's.
 func (o *Original) checkName() error {
 	entry, err := o.place.stat(unix.AT_SYMLINK_NOFOLLOW)
-	if err == nil && sameFile(&entry, &o.entry) && o.Linked() {
+	if err == nil && o.Linked() && sameFile(&entry, &o.entry) {
 		entry, err = o.place.stat(0) // where the link leads
-		if err == nil && !sameFile(&entry, &o.opened) {
-			err = unix.ENOENT
-		}
-	} else if err == nil && !sameFile(&entry, &o.entry) {
-		err = unix.ENOENT
 	}
-	if errors.Is(err, unix.ENOENT) {
+	if errors.Is(err, unix.ENOENT) || err == nil && !(sameFile(&entry, &o.opened) && unchanged(&o.opened, &entry)) {
 		err = ErrChanged
 	}
 	return o.place.error("replace", err)
@@ -198,6 +216,9 @@ var errMagic = errors.New("leads to a file that is open, which can't be replaced
 // the permissions of the link's target. This is what sign-file's rename does to a
 // module signed in place.
 func (o *Original) Target() (*Target, error) {
+	if err := o.place.mayWrite(); err != nil {
+		return nil, err
+	}
 	if o.Linked() {
 		end, magic, err := o.place.Sibling(o.place.name).walk(false)
 		if err != nil {
@@ -208,7 +229,7 @@ func (o *Original) Target() (*Target, error) {
 			return nil, o.place.error("replace", errMagic)
 		}
 	}
-	return &Target{place: o.place, model: o, inPlace: true}, nil
+	return &Target{place: o.place, model: o, inPlace: true, private: o.Secret()}, nil
 }
 
 // both joins two errors on one line.

@@ -2,7 +2,6 @@ package atomicfile
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"slices"
@@ -17,26 +16,38 @@ import (
 // place, does not change which directory names are looked up in.
 type Folder struct {
 	file *os.File
+	by   strangers // who had a say in which one it is
 }
 
 // OpenFolder opens the directory that a path leads to, through links too.
-func OpenFolder(path string) (*Folder, error) { return openFolderAt(unix.AT_FDCWD, path, path, 0) }
-
-// MakeFolder is OpenFolder for a directory that is made where it is missing, with those that
-// lead there.
-func MakeFolder(path string) (*Folder, error) {
-	if err := os.MkdirAll(path, 0o777); err != nil {
-		return nil, err
-	}
-	return OpenFolder(path)
+func OpenFolder(path string) (*Folder, error) {
+	return openFolderAt(unix.AT_FDCWD, path, path, false)
 }
 
-func openFolderAt(dir int, name, path string, flags int) (*Folder, error) {
-	fd, err := openat(dir, name, unix.O_PATH|unix.O_DIRECTORY|flags, 0)
+// MakeFolder is OpenFolder for a directory to write to: it is made where it is missing, with
+// those that lead there. No other user's link may lead to it, but into a folder of that
+// user's.
+func MakeFolder(path string) (*Folder, error) {
+	f, err := openFolderAt(unix.AT_FDCWD, path, path, true)
+	if err == nil && len(f.by) > 0 {
+		f.Close()
+		err = &fs.PathError{Op: "open", Path: path, Err: errStranger}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+func openFolderAt(dir int, name, path string, make bool) (*Folder, error) {
+	if name == "" {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: unix.ENOENT}
+	}
+	fd, by, err := openWay(dir, name, make)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
-	return &Folder{os.NewFile(uintptr(fd), path)}, nil
+	return &Folder{os.NewFile(uintptr(fd), path), by}, nil
 }
 
 // Path is the path that the folder was opened by.
@@ -65,21 +76,23 @@ func (f *Folder) LeadsToDir(name string) bool {
 
 // Sub opens a directory of the folder. A link is not followed.
 func (f *Folder) Sub(name string) (*Folder, error) {
-	return f.sub(name, unix.O_NOFOLLOW)
+	path := paths.Join(f.Path(), name)
+	fd, err := openat(f.fd(), name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err == nil {
+		return &Folder{os.NewFile(uintptr(fd), path), f.by}, nil
+	}
+	var stat unix.Stat_t
+	if errors.Is(err, unix.ENOTDIR) && unix.Fstatat(f.fd(), name, &stat, unix.AT_SYMLINK_NOFOLLOW) == nil && isLink(&stat) {
+		return nil, linkError(path)
+	}
+	return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 }
 
 // Follow opens a directory of the folder, through links too.
 func (f *Folder) Follow(name string) (*Folder, error) {
-	return f.sub(name, 0)
-}
-
-func (f *Folder) sub(name string, flags int) (*Folder, error) {
-	sub, err := openFolderAt(f.fd(), name, paths.Join(f.Path(), name), flags)
-	if flags == unix.O_NOFOLLOW && errors.Is(err, unix.ENOTDIR) {
-		var stat unix.Stat_t
-		if unix.Fstatat(f.fd(), name, &stat, unix.AT_SYMLINK_NOFOLLOW) == nil && isLink(&stat) {
-			err = linkError(paths.Join(f.Path(), name))
-		}
+	sub, err := openFolderAt(f.fd(), name, paths.Join(f.Path(), name), false)
+	if err == nil {
+		sub.by = append(slices.Clip(sub.by), f.by...)
 	}
 	return sub, err
 }
@@ -102,8 +115,9 @@ func (f *Folder) ReadDir() ([]fs.DirEntry, error) {
 type Place struct {
 	folder *Folder
 	name   string
-	path   string // for messages
-	shared bool   // the folder is somebody else's to close
+	path   string    // for messages
+	by     strangers // of links that were followed to get here, beside the folder's
+	shared bool      // the folder is somebody else's to close
 }
 
 // At returns the place that a path leads to. Links on the way to the last component
@@ -123,9 +137,9 @@ func placeAt(dir int, path, shown string) (*Place, error) {
 		}
 		return nil, &fs.PathError{Op: "open", Path: shown, Err: err}
 	}
-	folder, err := openFolderAt(dir, paths.Dir(path), shown, 0)
+	folder, err := openFolderAt(dir, paths.Dir(path), paths.Dir(shown), false)
 	if err != nil {
-		return nil, err
+		return nil, &fs.PathError{Op: "open", Path: shown, Err: errors.Unwrap(err)}
 	}
 	return &Place{folder: folder, name: name, path: shown}, nil
 }
@@ -138,7 +152,11 @@ func (f *Folder) Place(name string) *Place {
 // At returns the place that a relative path leads to from the folder, as the function
 // At does from the working directory.
 func (f *Folder) At(relative string) (*Place, error) {
-	return placeAt(f.fd(), relative, paths.Join(f.Path(), relative))
+	p, err := placeAt(f.fd(), relative, paths.Join(f.Path(), relative))
+	if err == nil {
+		p.by = f.by
+	}
+	return p, err
 }
 
 // Below returns the place of a relative path below the folder. No link is followed on
@@ -149,7 +167,7 @@ func (f *Folder) Below(relative string, make bool) (*Place, error) {
 		// One call, where the kernel has it: Linux 5.6, and no sandbox forbids it.
 		how := unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_BENEATH}
 		if fd, err := unix.Openat2(f.fd(), dir, &how); err == nil {
-			below := &Folder{os.NewFile(uintptr(fd), paths.Join(f.Path(), dir))}
+			below := &Folder{os.NewFile(uintptr(fd), paths.Join(f.Path(), dir)), f.by}
 			place := below.Place(relative[len(dir)+1:])
 			place.shared = false
 			return place, nil
@@ -196,7 +214,7 @@ func mayFill(folder, next *Folder) error {
 		return &fs.PathError{Op: "stat", Path: next.Path(), Err: err}
 	}
 	if planted(&dir, &entry) {
-		return &fs.PathError{Op: "open", Path: next.Path(), Err: fmt.Errorf("a directory of another user in a shared directory is not written to: %w", unix.EACCES)}
+		return &fs.PathError{Op: "open", Path: next.Path(), Err: errPlantedDir}
 	}
 	return nil
 }
@@ -219,7 +237,7 @@ func closeUnless(shared bool, f *Folder) {
 // long as this one.
 func (p *Place) Sibling(name string) *Place {
 	s := p.folder.Place(name)
-	s.path = strings.TrimSuffix(p.path, p.name) + name
+	s.path, s.by = strings.TrimSuffix(p.path, p.name)+name, p.by
 	return s
 }
 
@@ -231,30 +249,6 @@ func (p *Place) Path() string { return p.path }
 
 // Close lets go of the folder.
 func (p *Place) Close() { closeUnless(p.shared, p.folder) }
-
-// linkedByOther reports whether the way to the folder leads through a link that is neither
-// the user's nor root's. Where the way changes meanwhile, it does.
-func (p *Place) linkedByOther() bool {
-	dir := paths.Dir(p.path)
-	straight := unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS}
-	if fd, err := unix.Openat2(unix.AT_FDCWD, dir, &straight); err == nil {
-		var there, held unix.Stat_t
-		same := unix.Fstat(fd, &there) == nil && unix.Fstat(p.folder.fd(), &held) == nil && sameFile(&there, &held)
-		unix.Close(fd)
-		return !same
-	}
-	links := false
-	for i, c := range dir + "/" {
-		var entry unix.Stat_t
-		if c != '/' || i == 0 || unix.Lstat(dir[:min(i, len(dir))], &entry) != nil || !isLink(&entry) {
-			continue
-		}
-		if links = true; entry.Uid != 0 && entry.Uid != uint32(os.Geteuid()) {
-			return true
-		}
-	}
-	return !links
-}
 
 func (p *Place) error(op string, err error) error {
 	if err == nil {

@@ -1,6 +1,7 @@
 package atomicfile
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sign-file/internal/bounded"
 	"sign-file/internal/paths"
 )
 
@@ -25,7 +27,7 @@ type Target struct {
 	device unix.Stat_t // what direct was; zero for a link of /proc
 
 	perm      os.FileMode // of a file that takes nothing over
-	shows     bool        // the model's readers may not read what is to be written
+	private   bool        // what is to be written is for the owner alone
 	exclusive bool        // what bears the name already is fs.ErrExist
 	overwrite bool        // Commit replaces whatever bears the name
 }
@@ -56,7 +58,7 @@ func New(path string, perm os.FileMode, replace bool) (*Target, error) {
 		return nil, err
 	}
 	t := &Target{place: place, owned: true, perm: perm, exclusive: !replace, overwrite: replace}
-	if err := t.checkOverwrite(); err != nil {
+	if err := cmp.Or(place.mayWrite(), t.checkOverwrite()); err != nil {
 		place.Close()
 		return nil, err
 	}
@@ -90,6 +92,10 @@ func Entry(path string) (*Target, error) {
 // Target is the name itself: what is there has to be a regular file, which is
 // replaced, or nothing. A link is an error. The target takes over the place.
 func (p *Place) Target() (*Target, error) {
+	if err := p.mayWrite(); err != nil {
+		p.Close()
+		return nil, err
+	}
 	model, err := p.peek()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -158,6 +164,9 @@ func (p *Place) walk(own bool) (end *Place, magic bool, err error) {
 }
 
 func (p *Place) reach(own bool) (*Target, error) {
+	if err := p.mayWrite(); err != nil {
+		return nil, err
+	}
 	entry, err := p.stat(unix.AT_SYMLINK_NOFOLLOW)
 	switch {
 	case errors.Is(err, unix.ENOENT):
@@ -167,10 +176,13 @@ func (p *Place) reach(own bool) (*Target, error) {
 	case entry.Mode&unix.S_IFMT == unix.S_IFDIR:
 		return nil, p.error("open", unix.EISDIR)
 	case !isRegular(&entry) && own && entry.Uid != uint32(os.Geteuid()):
-		return nil, p.error("open", ErrNotRegular) // a FIFO of somebody else's would be waited for
+		return nil, p.error("open", ErrNotRegular)
 	}
 	if err := p.mayReplace(&entry); err != nil {
 		return nil, err
+	}
+	if entry.Mode&unix.S_IFMT == unix.S_IFIFO && bounded.Stranger(entry.Uid) {
+		return nil, p.error("open", errForeignFIFO)
 	}
 	if !isRegular(&entry) {
 		return &Target{place: p, direct: true, device: entry}, nil
@@ -187,41 +199,19 @@ func (p *Place) reach(own bool) (*Target, error) {
 	return &Target{place: p, model: model}, nil
 }
 
-// Hide takes from a file that is new what the readers of another may not: those who
-// could not read that one get nothing. A file that is replaced keeps its readers, and is
-// not replaced if they are more.
-func (t *Target) Hide(o *Original) {
-	switch {
-	case t.direct:
-		return
-	case t.model != nil:
-		was, is := &o.opened, &t.model.opened
-		t.shows = is.Uid != was.Uid && is.Uid != 0 || is.Mode&^was.Mode&0o044 != 0 || is.Mode&0o040 != 0 && is.Gid != was.Gid
-		return
-	}
-	for _, readers := range []os.FileMode{0o040, 0o004} {
-		if os.FileMode(o.opened.Mode)&readers == 0 {
-			t.perm &^= readers | readers>>1
-		}
+// Private makes the new file its owner's alone, whatever the folder's default ACL and group
+// say: what goes there was a secret. A file that others may read is not replaced then.
+func (t *Target) Private() {
+	t.private = true
+	if t.model == nil {
+		t.perm = 0o600
 	}
 }
 
-// HideFrom is Hide for the file that a path leads to, if it leads there through another
-// user's link: that may be a file which nobody else was meant to see.
-func (t *Target) HideFrom(path string) {
-	place, err := At(path)
-	if err != nil {
-		return
-	}
-	defer place.Close()
-	o, err := place.Open(true)
-	if err != nil {
-		return
-	}
-	defer o.Close()
-	if o.LinkedByOther() {
-		t.Hide(o)
-	}
+// shows reports whether others may read the file that is replaced, which keeps its readers.
+func (t *Target) shows() bool {
+	return t.private && !t.inPlace && t.model != nil &&
+		(t.model.opened.Mode&0o077 != 0 || bounded.Stranger(t.model.opened.Uid) || hasACL(int(t.model.file.Fd())))
 }
 
 // Is reports whether the target is that file, under whatever name.
@@ -289,12 +279,8 @@ func (p *Place) follow(own bool) (next *Place, magic bool, err error) {
 	if !isLink(&link) {
 		return nil, false, nil
 	}
-	var filesystem unix.Statfs_t
-	if err := unix.Fstatfs(fd, &filesystem); err != nil {
-		return nil, false, p.error("stat", err)
-	}
-	if filesystem.Type == unix.PROC_SUPER_MAGIC {
-		return nil, true, nil
+	if magic, err = isMagic(fd); err != nil || magic {
+		return nil, magic, p.error("stat", err)
 	}
 	if own && link.Uid != uint32(os.Geteuid()) {
 		return nil, false, linkError(p.path)
@@ -302,22 +288,28 @@ func (p *Place) follow(own bool) (next *Place, magic bool, err error) {
 	if err := p.mayFollow(&link); err != nil {
 		return nil, false, err
 	}
-	buf := make([]byte, unix.PathMax)
-	n, err := unix.Readlinkat(fd, "", buf)
+	to, err := readlink(fd)
 	if err != nil {
 		return nil, false, p.error("readlink", err)
 	}
-	to := string(buf[:n])
 	shown := to
 	if !filepath.IsAbs(to) {
 		shown = paths.Join(paths.Dir(p.path), to)
 	}
-	next, err = placeAt(p.folder.fd(), to, shown)
-	return next, false, err
+	if next, err = placeAt(p.folder.fd(), to, shown); err != nil {
+		return nil, false, err
+	}
+	var folder unix.Stat_t
+	if err := unix.Fstat(next.folder.fd(), &folder); err != nil {
+		next.Close()
+		return nil, false, p.error("stat", err)
+	}
+	next.by = p.strangers().after(&link, &folder)
+	return next, false, nil
 }
 
 // mayFollow is the rule of the sysctl fs.protected_symlinks, which open(2) would
-// have kept for us: in a sticky directory that all may write (/tmp), only links
+// have kept for us: in a sticky directory that others may write (/tmp), only links
 // of one's own or of the directory's owner are followed.
 func (p *Place) mayFollow(link *unix.Stat_t) error {
 	var dir unix.Stat_t
@@ -325,7 +317,7 @@ func (p *Place) mayFollow(link *unix.Stat_t) error {
 		return p.error("stat", err)
 	}
 	if planted(&dir, link) {
-		return fmt.Errorf("%s: a symbolic link of another user in a shared directory is not followed: %w", p.path, unix.EACCES)
+		return fmt.Errorf("%s: %w", p.path, errPlantedLink)
 	}
 	return nil
 }
@@ -339,14 +331,15 @@ func (p *Place) mayReplace(file *unix.Stat_t) error {
 		return p.error("stat", err)
 	}
 	if planted(&dir, file) {
-		return p.error("replace", fmt.Errorf("a file of another user in a shared directory is not written: %w", unix.EACCES))
+		return p.error("replace", errPlanted)
 	}
 	return nil
 }
 
-// planted reports whether something in a sticky directory that all may write (/tmp) belongs
-// neither to the user nor to the directory's owner.
+// planted reports whether something in a sticky directory that others may write (/tmp, or one
+// of a group's, or with an ACL, whose mask the group's bits are) belongs neither to the user
+// nor to the directory's owner.
 func planted(dir, entry *unix.Stat_t) bool {
-	const shared = unix.S_ISVTX | unix.S_IWOTH
-	return dir.Mode&shared == shared && entry.Uid != uint32(os.Geteuid()) && entry.Uid != dir.Uid
+	shared := dir.Mode&unix.S_ISVTX != 0 && dir.Mode&(unix.S_IWOTH|unix.S_IWGRP) != 0
+	return shared && entry.Uid != uint32(os.Geteuid()) && entry.Uid != dir.Uid
 }

@@ -39,7 +39,7 @@ func Read(r io.Reader, limit int64) ([]byte, error) { return ReadExpected(r, lim
 // ReadFile reads a file of at most limit bytes. Every error is an *fs.PathError with
 // the file's name, a *TooLargeError wrapped in one.
 func ReadFile(path string, limit int64) ([]byte, error) {
-	f, err := open(path)
+	f, err := Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -47,16 +47,61 @@ func ReadFile(path string, limit int64) ([]byte, error) {
 	return FromFile(f, limit)
 }
 
-// open is os.Open without the poller, which needs two descriptors of its own, and ends the
-// program where there are none.
-func open(path string) (*os.File, error) {
+// Open is os.Open by OpenAt.
+func Open(path string) (*os.File, error) {
+	fd, err := OpenAt(unix.AT_FDCWD, path, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+// Stranger reports whether a file's owner is neither root nor the user.
+func Stranger(uid uint32) bool { return uid != 0 && uid != uint32(os.Geteuid()) }
+
+// errFIFO: it could be made to wait forever.
+var errFIFO = errors.New("a FIFO of another user, which is not waited for")
+
+// OpenAt is openat(2) for reading, and waits for no FIFO of a Stranger's. It is without the
+// poller of package os, which needs two descriptors of its own, and ends the program where
+// there are none.
+func OpenAt(dir int, name string, flags int) (fd int, err error) {
+	if fd, err = openat(dir, name, flags|unix.O_NONBLOCK); err != nil {
+		return -1, err
+	}
+	var stat unix.Stat_t
+	err = unix.Fstat(fd, &stat)
+	switch kind := stat.Mode & unix.S_IFMT; {
+	case err != nil:
+	case kind == unix.S_IFREG:
+		return fd, nil // where O_NONBLOCK says nothing
+	case kind != unix.S_IFIFO:
+		_, err = unix.FcntlInt(uintptr(fd), unix.F_SETFL, 0)
+		if err == nil {
+			return fd, nil
+		}
+	case Stranger(stat.Uid) && !isPipe(fd):
+		err = errFIFO
+	default: // its writer may still have to come
+		defer unix.Close(fd)
+		return openat(dir, name, flags)
+	}
+	unix.Close(fd)
+	return -1, err
+}
+
+// isPipe tells a pipe, which /dev/stdin may lead to, from a FIFO: its owner has made it to be
+// read.
+func isPipe(fd int) bool {
+	var filesystem unix.Statfs_t
+	return unix.Fstatfs(fd, &filesystem) == nil && filesystem.Type == unix.PIPEFS_MAGIC
+}
+
+func openat(dir int, name string, flags int) (fd int, err error) {
 	for {
-		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		switch {
-		case err == nil:
-			return os.NewFile(uintptr(fd), path), nil
-		case !errors.Is(err, unix.EINTR):
-			return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+		fd, err = unix.Openat(dir, name, unix.O_RDONLY|unix.O_CLOEXEC|flags, 0)
+		if !errors.Is(err, unix.EINTR) {
+			return fd, err
 		}
 	}
 }

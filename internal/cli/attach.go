@@ -118,7 +118,7 @@ func (p *program) detachedMessage(c *cli.Context) error {
 		return about(args[0], errors.Join(err, again))
 	}
 	if len(args) == 1 && dest != "-" {
-		return p.writeBeside(dest, args[0], message)
+		return p.writeBeside(dest, message)
 	}
-	return p.copyOut(dest, args[0], bytes.NewReader(message))
+	return p.copyOut(dest, bytes.NewReader(message))
 }

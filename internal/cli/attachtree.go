@@ -325,7 +325,10 @@ func (r *attachRun) unused() {
 		case r.seen[canonical(path)]:
 			matched = true
 		case !r.complained[canonical(path)]:
-			why := cmp.Or(r.lines[canonical(path)].Error, "has a line, and is not among the files named")
+			why := "has a line, and is not among the files named"
+			if line := r.lines[canonical(path)]; line != nil { // none where the folder that paths start from is gone
+				why = cmp.Or(line.Error, why)
+			}
 			r.report(signfile.Result{Item: signfile.Item{Path: path}, Err: errors.New(why)})
 		}
 	}

@@ -305,9 +305,9 @@ func (p *program) signLoader(c *cli.Context, l *loaderFile, signer *signfile.Sig
 	}
 	switch {
 	case l.skeleton == nil:
-		return p.copyOut(cmp.Or(out, "-"), l.name, bytes.NewReader(message))
+		return p.copyOut(cmp.Or(out, "-"), bytes.NewReader(message))
 	case l.original == nil || out == "-":
-		return p.writeWith(cmp.Or(out, "-"), l.name, true, func(w io.Writer) error {
+		return p.writeWith(cmp.Or(out, "-"), true, func(w io.Writer) error {
 			return writeRaw(w, l.skeleton.WithSignature(message))
 		})
 	}
@@ -337,8 +337,8 @@ func (l *loaderFile) target(out string) (*atomicfile.Target, error) {
 		return l.original.Target()
 	}
 	target, err := atomicfile.Follow(out)
-	if err == nil && l.original.LinkedByOther() {
-		target.Hide(l.original)
+	if err == nil && l.original.Secret() {
+		target.Private()
 	}
 	return target, err
 }
@@ -530,5 +530,5 @@ func (p *program) bpfExtract(c *cli.Context) error {
 	case c.Bool("data"):
 		part = l.Data
 	}
-	return p.copyOut(output(args, 1), args[0], bytes.NewReader(part))
+	return p.copyOut(output(args, 1), bytes.NewReader(part))
 }

@@ -12,6 +12,7 @@ import (
 	"sign-file/certificate"
 	"sign-file/cms"
 	"sign-file/digest"
+	"sign-file/internal/atomicfile"
 	"sign-file/internal/compressed"
 	"sign-file/kernel"
 	"sign-file/keys"
@@ -151,16 +152,22 @@ func (c *classic) attach(ctx context.Context, messageFile string) error {
 		return err
 	}
 	defer module.Close()
-	message, err := os.Open(messageFile)
+	message, err := atomicfile.OpenInput(messageFile)
 	if err != nil {
 		return err
 	}
 	defer message.Close()
+	if message.Secret {
+		module.KeepPrivate()
+	}
 	if c.dest == "" {
 		return errNoDest
 	}
+	if err := notTheKey(c.dest, messageFile, c.certificate); err != nil {
+		return err
+	}
 	c.warnIfSigned(module)
-	c.warnOfMessage(module, message)
+	c.warnOfMessage(module, message.File)
 	err = signfile.AttachModule(ctx, module, c.dest, message)
 	c.warnOfLost(c.module, module.Lost())
 	return err

@@ -9,9 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
+	"sign-file/internal/atomicfile"
 	"sign-file/internal/bounded"
 	"sign-file/internal/paths"
 	"sign-file/internal/streams"
@@ -35,6 +37,7 @@ type program struct {
 	wrote        func(error)       // told what became of each write
 	listen       func()            // signals are heard from now on
 	conceal      *strings.Replacer // of references to keys, by what may be shown of them
+	secret       atomic.Bool       // a file that was read is one, which another user's link led to
 }
 
 // Run chooses the face by the name that the program is called by and the first argument, as
@@ -107,7 +110,7 @@ func about(file string, err error) error {
 // readAll reads a file, or standard input for "-", of at most limit bytes.
 func (p *program) readAll(path string, limit int64) ([]byte, error) {
 	if path != "-" {
-		return bounded.ReadFile(path, limit)
+		return p.readFile(path, limit)
 	}
 	var b []byte
 	in, err := p.input()
@@ -115,6 +118,19 @@ func (p *program) readAll(path string, limit int64) ([]byte, error) {
 		b, err = bounded.Read(in, limit)
 	}
 	return b, about("standard input", err)
+}
+
+// readFile reads a file of at most limit bytes, and remembers if it's a secret.
+func (p *program) readFile(path string, limit int64) ([]byte, error) {
+	in, err := atomicfile.OpenInput(path)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	if in.Secret {
+		p.secret.Store(true)
+	}
+	return bounded.FromFile(in.File, limit)
 }
 
 // readValue is readAll for a map value, or what becomes one.

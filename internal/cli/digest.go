@@ -229,7 +229,7 @@ func (p *program) digestAll(c *cli.Context, s sums, paths []string) error {
 // module is the line of one module; nil for one that is skipped.
 func (s sums) module(ctx context.Context, item signfile.Item, how signfile.Many) (*digestReport, error) {
 	if s.anyFile {
-		data, err := readData(ctx, item)
+		data, _, err := readData(ctx, item)
 		if err != nil {
 			return nil, err
 		}

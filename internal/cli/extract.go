@@ -29,11 +29,17 @@ func (p *program) extract(c *cli.Context) error {
 	if c.Bool("signature") && c.Bool("data") {
 		return usagef("--signature and --data exclude each other")
 	}
+	if err := notTheKey(output(args, 1), args[0]); err != nil {
+		return err
+	}
 	module, err := signfile.OpenModule(readOnly(c.Context), args[0])
 	if err != nil {
 		return err
 	}
 	defer module.Close()
+	if module.Secret() {
+		p.secret.Store(true)
+	}
 	layout, err := module.Find()
 	if err != nil {
 		return err
@@ -42,7 +48,7 @@ func (p *program) extract(c *cli.Context) error {
 	if c.Bool("data") {
 		part = io.NewSectionReader(module, 0, layout.ContentSize)
 	}
-	return about(args[0], p.copyOut(output(args, 1), args[0], part))
+	return about(args[0], p.copyOut(output(args, 1), part))
 }
 
 // atMostOne refuses two of the flags that choose a part.

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"sign-file/certificate"
-	"sign-file/internal/bounded"
 	"sign-file/keys"
 )
 
@@ -25,11 +24,14 @@ func (p *program) extractCert(ctx context.Context, args []string) int {
 	}
 	certificates, err := p.certificatesIn(ctx, args[0])
 	if err == nil {
+		err = notTheKey(args[1], args[0])
+	}
+	if err == nil {
 		dest := args[1]
 		if dest == "-" {
 			dest = "./-" // a file, as for the kernel's
 		}
-		err = p.writeWith(dest, args[0], false, func(w io.Writer) error {
+		err = p.writeWith(dest, false, func(w io.Writer) error {
 			for _, c := range certificates {
 				if _, err := w.Write(c.Raw); err != nil {
 					return err
@@ -69,7 +71,7 @@ func (p *program) certificatesIn(ctx context.Context, source string) ([]*certifi
 		c, err := certificateOnToken(ctx, keys.PINFromEnv(pinVariable), source)
 		return []*certificate.Certificate{c}, err
 	}
-	file, err := bounded.ReadFile(source, certificate.MaxFileSize)
+	file, err := p.readFile(source, certificate.MaxFileSize)
 	if err != nil {
 		return nil, err
 	}

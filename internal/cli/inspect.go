@@ -79,9 +79,13 @@ func (p *program) inspectModule(ctx context.Context, item signfile.Item) (*modul
 		if errors.Is(err, modsig.ErrUnsigned) {
 			return report, nil
 		}
-		if err != nil {
+		var malformed *modsig.TrailerError
+		if errors.As(err, &malformed) {
 			report.Error = err.Error()
 			return report, nil
+		}
+		if err != nil {
+			return nil, about(item.Path, err)
 		}
 		if report.More = len(report.Signatures) == maxSignatures; report.More {
 			return report, nil
@@ -99,9 +103,12 @@ func (p *program) inspectModule(ctx context.Context, item signfile.Item) (*modul
 // be told.
 func (r *moduleReport) unsigned(module *signfile.Module) error {
 	var damaged *modsig.DamagedError
-	if err := module.Damaged(); errors.As(err, &damaged) {
+	switch err := module.Damaged(); {
+	case errors.As(err, &damaged):
 		r.Error = damaged.Error()
 		return nil
+	case err != nil:
+		return err
 	}
 	head := make([]byte, min(module.Size(), maxLook))
 	if _, err := module.ReadAt(head, 0); err != nil && err != io.EOF {

@@ -99,7 +99,7 @@ func (p *program) mapSign(c *cli.Context) error {
 		return err
 	}
 	defer closeKey()
-	if err := notTheKey(output(args, 4), args[1], args[2]); err != nil {
+	if err := notTheKey(output(args, 4), args[1], args[2], args[3], c.String("tail")); err != nil {
 		return err
 	}
 	return p.signValue(c, signer, func(err error, _ io.Reader) error { return err }, args[3], output(args, 4))
@@ -108,6 +108,9 @@ func (p *program) mapSign(c *cli.Context) error {
 func (p *program) mapWrap(c *cli.Context) error {
 	args, err := operands(c, 1, 2)
 	if err != nil {
+		return err
+	}
+	if err := notTheKey(output(args, 1), args[0], c.String("tail")); err != nil {
 		return err
 	}
 	signed, err := p.readValue(args[0])
@@ -137,7 +140,7 @@ func (p *program) mapAttach(c *cli.Context) error {
 	}
 	signer, mistake, err := p.presigned(c, wantedMessage(c))
 	if err == nil {
-		err = notTheKey(output(args, 1), c.String("cert"), c.String("signature"))
+		err = notTheKey(output(args, 1), c.String("cert"), c.String("signature"), args[0], c.String("tail"))
 	}
 	if err != nil {
 		return err
@@ -177,7 +180,7 @@ func (p *program) writeValue(c *cli.Context, source string, signed []byte, path 
 	if err != nil {
 		return about(source, err)
 	}
-	return p.writeWith(path, source, c.String("format") != formatRaw, write)
+	return p.writeWith(path, c.String("format") != formatRaw, write)
 }
 
 // encodeFunc makes a value of signed data, and returns what writes it.
@@ -323,6 +326,9 @@ func (p *program) mapExtract(c *cli.Context) error {
 	if err := atMostOne(c, "data", "signature", "tail", "signed"); err != nil {
 		return err
 	}
+	if err := notTheKey(output(c.Args().Slice(), 1), c.Args().First()); err != nil {
+		return err
+	}
 	raw, err := p.readValue(c.Args().First())
 	if err != nil {
 		return err
@@ -341,7 +347,7 @@ func (p *program) mapExtract(c *cli.Context) error {
 	case c.Bool("signed"):
 		part = value.Signed
 	}
-	return p.copyOut(output(c.Args().Slice(), 1), c.Args().First(), bytes.NewReader(part))
+	return p.copyOut(output(c.Args().Slice(), 1), bytes.NewReader(part))
 }
 
 func (p *program) decodeValue(c *cli.Context) ([]byte, *mapvalue.Value, error) {

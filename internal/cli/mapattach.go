@@ -86,7 +86,7 @@ func fileAt(path string) (place, error) {
 
 // writeValueBelow writes the value of one file of data to its path below a folder.
 func (p *program) writeValueBelow(ctx context.Context, output *atomicfile.Folder, item signfile.Item, signer *signfile.Signer, encode encodeFunc) error {
-	data, err := readData(ctx, item)
+	data, secret, err := readData(ctx, item)
 	if err != nil {
 		return err
 	}
@@ -106,25 +106,26 @@ func (p *program) writeValueBelow(ctx context.Context, output *atomicfile.Folder
 	if err != nil {
 		return err
 	}
-	return p.writeTarget(target, item.Path, write)
+	return p.writeTarget(target, secret || p.secret.Load(), write)
 }
 
-// readData reads one file of data, of an item that is taken as it is.
-func readData(ctx context.Context, item signfile.Item) ([]byte, error) {
+// readData reads one file of data, of an item that is taken as it is. secret tells that its
+// value is one.
+func readData(ctx context.Context, item signfile.Item) (data []byte, secret bool, err error) {
 	module, err := item.Open(ctx)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer module.Close()
 	switch {
 	case module.Size() == 0:
-		return nil, mapvalue.ErrEmptyData
+		return nil, false, mapvalue.ErrEmptyData
 	case module.Size() > mapvalue.MaxSize:
-		return nil, errors.New("has more bytes than a map value may have")
+		return nil, false, errors.New("has more bytes than a map value may have")
 	}
-	data, err := io.ReadAll(io.NewSectionReader(module, 0, module.Size()))
+	data, err = io.ReadAll(io.NewSectionReader(module, 0, module.Size()))
 	if err == nil {
 		err = module.Check()
 	}
-	return data, err
+	return data, module.Secret(), err
 }

@@ -80,13 +80,12 @@ var errTerminal = usagef("not writing bytes to a terminal: name a file, or pipe 
 
 // write writes an answer to standard output.
 func (p *program) write(b []byte, isText bool) error {
-	return p.writeWith("-", "-", isText, func(w io.Writer) error { return writeRaw(w, b) })
+	return p.writeWith("-", isText, func(w io.Writer) error { return writeRaw(w, b) })
 }
 
 // writeWith writes an answer to a file, whole or not at all, or to standard output for "-".
-// Bytes that are no text are not written on a terminal. source is the file that the answer
-// comes from, or "-": a secret that another user's link leads to stays one.
-func (p *program) writeWith(path, source string, isText bool, write func(io.Writer) error) error {
+// Bytes that are no text are not written on a terminal.
+func (p *program) writeWith(path string, isText bool, write func(io.Writer) error) error {
 	if path == "-" {
 		if !isText && isTerminal(p.out) {
 			return errTerminal
@@ -100,14 +99,15 @@ func (p *program) writeWith(path, source string, isText bool, write func(io.Writ
 	if err != nil {
 		return err
 	}
-	return p.writeTarget(target, source, write)
+	return p.writeTarget(target, p.secret.Load(), write)
 }
 
 // writeTarget writes a file whole or not at all. While it takes another's place it has a
-// temporary name for a moment, so signals are heard.
-func (p *program) writeTarget(target *atomicfile.Target, source string, write func(io.Writer) error) error {
-	if source != "-" {
-		target.HideFrom(source)
+// temporary name for a moment, so signals are heard. A secret that another user's link led to
+// stays one.
+func (p *program) writeTarget(target *atomicfile.Target, secret bool, write func(io.Writer) error) error {
+	if secret {
+		target.Private()
 	}
 	p.listen()
 	f, err := target.Create()
@@ -121,7 +121,7 @@ func (p *program) writeTarget(target *atomicfile.Target, source string, write fu
 }
 
 // writeBeside writes a file whose name nobody gave.
-func (p *program) writeBeside(path, source string, content []byte) error {
+func (p *program) writeBeside(path string, content []byte) error {
 	place, err := atomicfile.At(path)
 	if err != nil {
 		return err
@@ -130,15 +130,15 @@ func (p *program) writeBeside(path, source string, content []byte) error {
 	if err != nil {
 		return err
 	}
-	return p.writeTarget(target, source, func(w io.Writer) error {
+	return p.writeTarget(target, p.secret.Load(), func(w io.Writer) error {
 		_, err := w.Write(content)
 		return err
 	})
 }
 
 // copyOut writes what is read from elsewhere.
-func (p *program) copyOut(path, source string, from io.Reader) error {
-	return p.writeWith(path, source, false, func(w io.Writer) error {
+func (p *program) copyOut(path string, from io.Reader) error {
+	return p.writeWith(path, false, func(w io.Writer) error {
 		_, err := io.Copy(w, from)
 		return err
 	})

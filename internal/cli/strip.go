@@ -24,16 +24,18 @@ func (p *program) strip(c *cli.Context) error {
 	}
 	var tree signfile.Tree
 	defer tree.Close()
-	return p.eachModule(&tree, c.Args().Slice(), func(item signfile.Item) error { return stripModule(c.Context, item) })
+	return p.eachModule(&tree, c.Args().Slice(), func(item signfile.Item) error { return p.stripModule(c.Context, item) })
 }
 
-func stripModule(ctx context.Context, item signfile.Item) error {
+func (p *program) stripModule(ctx context.Context, item signfile.Item) error {
 	module, err := item.Open(ctx)
 	if err != nil {
 		return about(item.Path, err)
 	}
 	defer module.Close()
-	return about(item.Path, signfile.StripModule(ctx, module))
+	err = signfile.StripModule(ctx, module)
+	p.warnOfLost(item.Path, module.Lost())
+	return about(item.Path, err)
 }
 
 // eachModule does something to every module that the paths name, or that is found below

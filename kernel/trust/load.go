@@ -57,7 +57,7 @@ func (l *loader) load(source string) error {
 }
 
 func (l *loader) loadFile(path string) error {
-	f, err := os.Open(path)
+	f, err := bounded.Open(path)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,367 @@
+package atomicfile
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"sign-file/internal/bounded"
+	"sign-file/internal/paths"
+)
+
+// Strangers: a link that belongs neither to the user nor to root, and leads to what is not
+// its owner's, makes the user's path mean what its owner wants. What is read by such a way
+// may be a secret (Original.Secret), and nothing is written that way (Place.mayWrite). A link
+// into a folder of its owner's gains nothing: what is in there is chosen by that one
+// anyway.
+
+// strangers are the owners of such links.
+type strangers []uint32
+
+// after adds the owner of a link, when it is known in which folder it ends.
+func (s strangers) after(link, folder *unix.Stat_t) strangers {
+	if !bounded.Stranger(link.Uid) || folder.Uid == link.Uid || slices.Contains(s, link.Uid) {
+		return s
+	}
+	return append(slices.Clip(s), link.Uid)
+}
+
+// openWay opens the directory that a path leads to from another, with the strangers who had
+// a say in it. With make, directories that are missing are made.
+func openWay(dir int, path string, make bool) (fd int, by strangers, err error) {
+	if !make {
+		// One call where there is no link on the way: Linux 5.6, unless a sandbox forbids it.
+		how := unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS}
+		fd, err := unix.Openat2(dir, path, &how)
+		if !errors.Is(err, unix.ELOOP) && !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EINTR) {
+			return fd, nil, err
+		}
+	}
+	w := way{make: make}
+	if w.fd, err = openat(dir, start(path), unix.O_PATH|unix.O_DIRECTORY, 0); err != nil {
+		return -1, nil, err
+	}
+	w.left = steps(path)
+	for len(w.left) > 0 {
+		next := w.left[0]
+		w.left = w.left[1:]
+		if err := w.take(next); err != nil {
+			unix.Close(w.fd)
+			return -1, nil, err
+		}
+	}
+	return w.fd, w.by, nil
+}
+
+// start is where a path begins.
+func start(path string) string {
+	if filepath.IsAbs(path) {
+		return "/"
+	}
+	return "."
+}
+
+// step is a component of a path, or the end of what a link said.
+type step struct {
+	name string
+	link *unix.Stat_t
+}
+
+func steps(path string) (all []step) {
+	for name := range strings.SplitSeq(path, "/") {
+		if name != "" && name != "." {
+			all = append(all, step{name: name})
+		}
+	}
+	return all
+}
+
+// way is how far openWay has come.
+type way struct {
+	fd    int
+	by    strangers
+	left  []step
+	links int
+	make  bool
+}
+
+func (w *way) take(s step) error {
+	if s.link != nil {
+		var folder unix.Stat_t
+		if err := unix.Fstat(w.fd, &folder); err != nil {
+			return err
+		}
+		w.by = w.by.after(s.link, &folder)
+		return nil
+	}
+	fd, err := w.open(s.name)
+	if err != nil {
+		return err
+	}
+	var entry unix.Stat_t
+	if err := unix.Fstat(fd, &entry); err != nil {
+		unix.Close(fd)
+		return err
+	}
+	switch entry.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		defer w.enter(fd)
+		return w.mayFill(&entry)
+	case unix.S_IFLNK:
+		defer unix.Close(fd)
+		return w.follow(s.name, fd, &entry)
+	}
+	unix.Close(fd)
+	return unix.ENOTDIR
+}
+
+// mayFill is Place.mayReplace for a folder that is to be written to, and those on the way: who
+// put one there chooses what is in it.
+func (w *way) mayFill(entry *unix.Stat_t) error {
+	var folder unix.Stat_t
+	if !w.make {
+		return nil
+	}
+	if err := unix.Fstat(w.fd, &folder); err != nil {
+		return err
+	}
+	if planted(&folder, entry) {
+		return errPlantedDir
+	}
+	return nil
+}
+
+func (w *way) enter(fd int) {
+	unix.Close(w.fd)
+	w.fd = fd
+}
+
+// open opens a component itself. What is missing is not made where a stranger wants it.
+func (w *way) open(name string) (fd int, err error) {
+	fd, err = openat(w.fd, name, unix.O_PATH|unix.O_NOFOLLOW, 0)
+	if !w.make || !errors.Is(err, unix.ENOENT) {
+		return fd, err
+	}
+	if len(w.settled()) > 0 {
+		return -1, errStranger
+	}
+	if err := unix.Mkdirat(w.fd, name, 0o777); err != nil && !errors.Is(err, unix.EEXIST) {
+		return -1, err
+	}
+	return openat(w.fd, name, unix.O_PATH|unix.O_NOFOLLOW, 0)
+}
+
+// settled are the strangers, with those whose links would end here.
+func (w *way) settled() strangers {
+	var folder unix.Stat_t
+	if err := unix.Fstat(w.fd, &folder); err != nil {
+		return strangers{0}
+	}
+	by := w.by
+	for _, s := range w.left {
+		if s.link != nil {
+			by = by.after(s.link, &folder)
+		}
+	}
+	return by
+}
+
+func (w *way) follow(name string, fd int, link *unix.Stat_t) error {
+	if w.links++; w.links > maxLinks {
+		return unix.ELOOP
+	}
+	magic, err := isMagic(fd)
+	if err != nil {
+		return err
+	}
+	after := step{link: link}
+	if magic {
+		next, err := openat(w.fd, name, unix.O_PATH|unix.O_DIRECTORY, 0)
+		if err == nil {
+			w.enter(next)
+			w.left = append([]step{after}, w.left...)
+		}
+		return err
+	}
+	var folder unix.Stat_t
+	if err := unix.Fstat(w.fd, &folder); err != nil {
+		return err
+	}
+	if planted(&folder, link) {
+		return errPlantedLink
+	}
+	to, err := readlink(fd)
+	if err != nil {
+		return err
+	}
+	if filepath.IsAbs(to) {
+		root, err := openat(unix.AT_FDCWD, "/", unix.O_PATH|unix.O_DIRECTORY, 0)
+		if err != nil {
+			return err
+		}
+		w.enter(root)
+	}
+	w.left = slices.Concat(steps(to), []step{after}, w.left)
+	return nil
+}
+
+// isMagic reports whether a link is one of /proc (/dev/stdout, /dev/fd/3): it leads to
+// what is open already, and its text is no path.
+func isMagic(fd int) (bool, error) {
+	var filesystem unix.Statfs_t
+	err := unix.Fstatfs(fd, &filesystem)
+	return filesystem.Type == unix.PROC_SUPER_MAGIC, err
+}
+
+func readlink(fd int) (string, error) {
+	buf := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(fd, "", buf)
+	if err != nil {
+		return "", err
+	}
+	return string(buf[:n]), nil
+}
+
+// refused is EACCES, and says why.
+type refused string
+
+func (r refused) Error() string { return string(r) + ": " + unix.EACCES.Error() }
+
+// Unwrap is for errors.Is.
+func (refused) Unwrap() error { return unix.EACCES }
+
+const (
+	errStranger    refused = "another user's link leads there, to what is not that user's (name the file itself)"
+	errPlantedLink refused = "a symbolic link of another user in a shared directory is not followed"
+	errPlanted     refused = "a file of another user in a shared directory is not written"
+	errPlantedDir  refused = "a directory of another user in a shared directory is not written to"
+	errForeignFIFO refused = "a FIFO of another user, which is not waited for"
+)
+
+// strangers are those who had a say in where the place is.
+func (p *Place) strangers() strangers { return append(slices.Clip(p.by), p.folder.by...) }
+
+// mayWrite refuses a place that a stranger has led to.
+func (p *Place) mayWrite() error {
+	if len(p.strangers()) > 0 {
+		return p.error("write", errStranger)
+	}
+	return nil
+}
+
+// Secret reports whether a stranger has led to the file, who may not read it: it is
+// neither his nor everybody's.
+func (o *Original) Secret() bool {
+	theirs := !slices.ContainsFunc(o.by, func(uid uint32) bool { return uid != o.opened.Uid })
+	return !theirs && !o.public()
+}
+
+// public reports whether everybody may read the file, and go through each folder on the way
+// to it. An ACL may deny that to some, and files of the kernel show root more than others.
+func (o *Original) public() bool {
+	fd := int(o.file.Fd())
+	if !isRegular(&o.opened) || o.opened.Mode&0o044 != 0o044 || hasACL(fd) || ofKernel(fd) {
+		return false
+	}
+	path, err := os.Readlink(procPath(fd))
+	if err != nil || !filepath.IsAbs(path) {
+		return false
+	}
+	root, err := openat(unix.AT_FDCWD, "/", unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return false
+	}
+	w := way{fd: root}
+	defer func() { unix.Close(w.fd) }()
+	for _, s := range steps(paths.Dir(path)) {
+		if !w.forAll() {
+			return false
+		}
+		next, err := openat(w.fd, s.name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_DIRECTORY, 0)
+		if err != nil {
+			return false
+		}
+		w.enter(next)
+	}
+	var there unix.Stat_t
+	err = unix.Fstatat(w.fd, filepath.Base(path), &there, unix.AT_SYMLINK_NOFOLLOW)
+	return err == nil && w.forAll() && sameFile(&there, &o.opened)
+}
+
+// forAll reports whether everybody may go through the folder.
+func (w *way) forAll() bool {
+	var folder unix.Stat_t
+	return unix.Fstat(w.fd, &folder) == nil && folder.Mode&0o011 == 0o011 && !hasACL(w.fd)
+}
+
+// ofKernel reports whether a file is what the kernel makes of itself when it's read.
+func ofKernel(fd int) bool {
+	var filesystem unix.Statfs_t
+	if err := unix.Fstatfs(fd, &filesystem); err != nil {
+		return true
+	}
+	switch filesystem.Type {
+	case unix.PROC_SUPER_MAGIC, unix.SYSFS_MAGIC, unix.DEBUGFS_MAGIC, unix.TRACEFS_MAGIC, unix.SECURITYFS_MAGIC:
+		return true
+	}
+	return false
+}
+
+// hasACL reports whether there is more to an open file's rights than its mode, or may be.
+func hasACL(fd int) bool {
+	_, err := unix.Getxattr(procPath(fd), accessACL, nil)
+	return !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.ENOTSUP)
+}
+
+func procPath(fd int) string { return fmt.Sprintf("/proc/self/fd/%d", fd) }
+
+// Input is a file that is only read: whatever open(2) opens.
+type Input struct {
+	*os.File
+	Secret bool // as of an Original
+}
+
+// OpenInput opens a file for reading, through links too, as open(2) does. It waits for a FIFO
+// of the user's or of root's, and for no other.
+func OpenInput(path string) (*Input, error) {
+	in, err := openInput(path)
+	var named *fs.PathError
+	if errors.As(err, &named) {
+		named.Path = path // and not what a link of it leads to
+	}
+	return in, err
+}
+
+func openInput(path string) (*Input, error) {
+	place, err := At(path)
+	if err != nil {
+		return nil, err
+	}
+	end, magic, err := place.walk(false)
+	if err != nil {
+		return nil, err
+	}
+	defer end.Close()
+	flags := unix.O_NOCTTY
+	if !magic {
+		flags |= unix.O_NOFOLLOW
+	}
+	fd, err := bounded.OpenAt(end.folder.fd(), end.name, flags)
+	if err != nil {
+		return nil, end.error("open", err)
+	}
+	in := &Input{File: os.NewFile(uintptr(fd), path)}
+	o := &Original{place: end, file: in.File, by: end.strangers()}
+	if err := unix.Fstat(fd, &o.opened); err != nil {
+		in.Close()
+		return nil, end.error("stat", err)
+	}
+	in.Secret = o.Secret()
+	return in, nil
+}
