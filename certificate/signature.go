@@ -92,7 +92,7 @@ func (c *Certificate) checkRSA(key *rsa.PublicKey, digestInfo, signature []byte)
 	copy(want[size-len(digestInfo):], digestInfo)
 	want[size-len(digestInfo)-1] = 0
 
-	if got, ok := public.Raise(signature); !ok || !bytes.Equal(got, want) {
+	if !public.Verifies(signature, want) {
 		return ErrSignature
 	}
 	return nil

@@ -150,7 +150,8 @@ func (k *Kernel) verifyRSA(key *publicKey, s *signature) error {
 	if len(s.value) != size && e.BitLen() > usualExponent {
 		return wrongLength(s, size) // and whether it would be right with zeros costs too much
 	}
-	opened, ok := key.openRSA(n, e).Raise(s.value)
+	public := key.openRSA(n, e)
+	opened, ok := public.Raise(s.value)
 	if !ok {
 		return refuse(syscall.EINVAL, where, "the signature is a larger number than the RSA key")
 	}
@@ -158,6 +159,16 @@ func (k *Kernel) verifyRSA(key *publicKey, s *signature) error {
 	if err != nil {
 		return err
 	}
+	err = checkRSA(s, opened, size, sum)
+	if err != nil && e.BitLen() <= usualExponent {
+		opened, _ = public.RaiseAgain(s.value) // this machine may have erred
+		err = checkRSA(s, opened, size, sum)
+	}
+	return err
+}
+
+// checkRSA judges what a signature's value was raised to.
+func checkRSA(s *signature, opened []byte, size int, sum []byte) error {
 	block := append(make([]byte, size-len(opened)), opened...)
 	if len(s.value) != size {
 		return shortRSA(s, block, sum)

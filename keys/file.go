@@ -57,12 +57,6 @@ func (fileKey) Close() error { return nil }
 
 func (fileKey) KnowsHashes() bool { return true }
 
-// Verifies implements Verifier.
-func (k fileKey) Verifies() bool {
-	v, ok := k.Signer.(Verifier)
-	return ok && v.Verifies()
-}
-
 // check reads the key as crypto/x509 does, which Parse leaves out where it can.
 func (k fileKey) check() error {
 	if c, ok := k.Signer.(checker); ok {
@@ -223,11 +217,6 @@ func (k rsaKey) Faults() int {
 	}
 	return k.engine.Faults()
 }
-
-// Verifies implements Verifier: the engine does so, and so does crypto/rsa
-// (crypto/internal/fips140/rsa, withCheck), for a fault in one half of the exponentiation
-// would give the key away.
-func (rsaKey) Verifies() bool { return true }
 
 func (k rsaKey) check() error {
 	_, err := k.standard()

@@ -60,10 +60,6 @@ type Batcher interface{ Batch() int }
 // signatures came out wrong and were made anew in another way: a sign of a machine that errs.
 type FaultCounter interface{ Faults() int }
 
-// Verifier is implemented by keys that may verify each signature with Public before they
-// return it: with those it need not be done once more.
-type Verifier interface{ Verifies() bool }
-
 // PINFunc supplies the PIN or passphrase of what the prompt describes. It returns
 // an error that wraps ErrNoPIN where there is none; an empty one is a PIN too. What it
 // returns is wiped after use.

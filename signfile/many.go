@@ -155,12 +155,6 @@ type yielding struct {
 // KnowsHashes is true of every key that signs several digests at once.
 func (yielding) KnowsHashes() bool { return true }
 
-// Verifies implements keys.Verifier.
-func (y yielding) Verifies() bool {
-	key, ok := y.Signer.(verifier)
-	return ok && key.Verifies()
-}
-
 func (y yielding) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	return y.SignContext(context.Background(), random, digest, opts)
 }

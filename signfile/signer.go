@@ -204,8 +204,8 @@ func (s *Signer) newHash() hash.Hash {
 
 // Message signs the sum of the content and returns the PKCS#7 message, DER:
 // what sign-file -d writes. The signature is checked against the certificate
-// first, so that a key that errs silently ends in an error; keys that do so themselves
-// (keys.Verifier) are not checked twice.
+// first, so that a key that errs silently ends in an error. That some keys check their own
+// results, to repair them, does not spare it: what is written is what was checked here.
 func (s *Signer) Message(ctx context.Context, sum []byte) ([]byte, error) {
 	if err := s.check(); err != nil {
 		return nil, err
@@ -282,9 +282,6 @@ func longestSignature(public crypto.PublicKey) (value []byte, exact bool) {
 // asked twice.
 type knowsHashes interface{ KnowsHashes() bool }
 
-// verifier is keys.Verifier.
-type verifier interface{ Verifies() bool }
-
 // checkedSignature has the key sign a sum, and verifies what it returns.
 func (s *Signer) checkedSignature(ctx context.Context, sum []byte) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
@@ -329,9 +326,6 @@ func (s *Signer) verified(ctx context.Context, sum, data []byte, opts crypto.Sig
 	signature = bytes.Clone(signature)
 	if key, ok := s.public.(*ecdsa.PublicKey); ok {
 		signature = scheme.ECDSAInDER(key, signature)
-	}
-	if key, ok := s.options.Key.(verifier); ok && key.Verifies() && s.options.Key.Public() != nil {
-		return signature, nil // with the certificate's public key: NewSigner has compared them
 	}
 	if err := s.options.Certificate.CheckSignature(s.options.Digest, sum, signature); err != nil {
 		return nil, fmt.Errorf("the certificate does not verify the signature, so it is not used: %w", err)

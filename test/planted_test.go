@@ -367,3 +367,32 @@ func TestQuit(t *testing.T) {
 		t.Errorf("left %v", fmt.Sprint(entries))
 	}
 }
+
+// TestQuitKeepsSecrets: the registers and arguments of a traceback may be words of a private
+// key.
+func TestQuitKeepsSecrets(t *testing.T) {
+	w := newWorkshop(t, t.TempDir(), 5000)
+	key, cert := absolute(t, "../testdata/keys/rsa4096.key"), absolute(t, "../testdata/keys/rsa4096.x509")
+	died := 0
+	for wait := range 40 {
+		cmd := exec.Command(program(t), "sha256", key, cert, w.path("m.ko"), w.path("out.ko"))
+		cmd.Env = append(os.Environ(), "SIGN_FILE_RSA=std")
+		var said bytes.Buffer
+		cmd.Stderr = &said
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(wait) * time.Millisecond / 3)
+		cmd.Process.Signal(syscall.SIGQUIT)
+		if cmd.Wait() != nil {
+			died++
+		}
+		// Before main begins there is no key.
+		if out := said.String(); strings.Contains(out, "main.main") {
+			t.Errorf("after %d ms: %s", wait, out)
+		}
+	}
+	if died == 0 {
+		t.Error("no run was interrupted")
+	}
+}

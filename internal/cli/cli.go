@@ -43,6 +43,7 @@ type program struct {
 // Run chooses the face by the name that the program is called by and the first argument, as
 // no hash algorithm is called like a subcommand, and returns the exit code.
 func Run(args []string, in, out, err *os.File) int {
+	withoutDumps()
 	p := &program{in: in, out: out, err: err, argv0: "sign-file", closed: streams.Closed(), conceal: concealer(args)}
 	if len(args) > 0 {
 		p.argv0, args = args[0], args[1:]

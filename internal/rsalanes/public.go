@@ -41,10 +41,24 @@ func (k *PublicKey) Raise(x []byte) (result []byte, ok bool) {
 	return k.way()(number.FillBytes(make([]byte, k.Size()))), true
 }
 
+// RaiseAgain is Raise by math/big alone: a result that is a reason to refuse something, which
+// is seldom, is worth a second opinion.
+func (k *PublicKey) RaiseAgain(x []byte) (result []byte, ok bool) {
+	number := new(big.Int).SetBytes(x)
+	if k == nil || k.n == nil || k.n.Sign() <= 0 || number.Cmp(k.n) >= 0 {
+		return nil, false
+	}
+	return k.slowly(number.FillBytes(make([]byte, k.Size()))), true
+}
+
 // Verifies reports whether x to the public exponent is block.
 func (k *PublicKey) Verifies(x, block []byte) bool {
-	got, ok := k.Raise(x)
-	return ok && subtle.ConstantTimeCompare(got, block) == 1
+	for _, raise := range []func([]byte) ([]byte, bool){k.Raise, k.RaiseAgain} {
+		if got, ok := raise(x); ok && subtle.ConstantTimeCompare(got, block) == 1 {
+			return true
+		}
+	}
+	return false
 }
 
 // fastest knows that an exponent is short where nobody wants to be slow.
@@ -65,10 +79,12 @@ func (k *PublicKey) fastest() raiser {
 			}
 		}
 	}
-	return func(x []byte) []byte {
-		number := new(big.Int).SetBytes(x)
-		return number.Exp(number, k.e, k.n).FillBytes(x)
-	}
+	return k.slowly
+}
+
+func (k *PublicKey) slowly(x []byte) []byte {
+	number := new(big.Int).SetBytes(x)
+	return number.Exp(number, k.e, k.n).FillBytes(x)
 }
 
 // single is a modulus whose numbers are spread over all lanes.
