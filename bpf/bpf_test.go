@@ -7,9 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 
@@ -19,7 +16,6 @@ import (
 	"sign-file/kernel"
 	"sign-file/keys"
 	"sign-file/signfile"
-	"sign-file/test/testenv"
 )
 
 // skeleton reads a header that bpftool has made.
@@ -196,165 +192,6 @@ func TestSignRefuses(t *testing.T) {
 	}
 }
 
-// arrays is a skeleton of the least size.
-const arrays = `static inline int x__load(struct x *skel) {
-	struct bpf_load_and_run_opts opts = {}; int err;
-	static const char opts_data[] __attribute__((__aligned__(8))) = "d";
-	static const char opts_insn[] __attribute__((__aligned__(8))) = "\0\x01\2345678";
-	static const char opts_sig[] __attribute__((__aligned__(8))) = "s";
-	static const char opts_excl_hash[] __attribute__((__aligned__(8))) = "h";
-	opts.signature = (void *)opts_sig; opts.signature_sz = sizeof(opts_sig) - 1;
-	opts.excl_prog_hash = (void *)opts_excl_hash; opts.excl_prog_hash_sz = sizeof(opts_excl_hash) - 1;
-	opts.keyring_id = skel->keyring_id; opts.ctx = (struct bpf_loader_ctx *)skel;
-	opts.data_sz = sizeof(opts_data) - 1; opts.data = (void *)opts_data;
-	opts.insns_sz = sizeof(opts_insn) - 1; opts.insns = (void *)opts_insn;
-	err = bpf_load_and_run(&opts); if (err < 0) return err;
-	return 0;
-}`
-
-// TestSpelling: what a C compiler takes for the same arrays is read as the same.
-func TestSpelling(t *testing.T) {
-	code := "\x00\x01\x9c5678"
-	for name, source := range map[string]string{
-		"plain":       arrays,
-		"no space":    strings.ReplaceAll(arrays, " = ", "="),
-		"lines":       strings.ReplaceAll(arrays, " = ", "\n\t=\n\t"),
-		"CRLF":        strings.ReplaceAll(strings.ReplaceAll(arrays, " = ", "\r\n=\r\n"), `"d"`, "\"\\\r\nd\\\r\n\""),
-		"brackets":    strings.ReplaceAll(arrays, "[]", `[ /* a */ ]`),
-		"parts":       strings.ReplaceAll(arrays, `"d"`, "\"\" /* a */ \"d\" // b\n \"\""),
-		"octal":       strings.ReplaceAll(arrays, `\0\x01\234`, `\000\001\x9c""`),
-		"continued":   strings.ReplaceAll(arrays, `\0\x01`, "\\\n\\0\\\n\\x01\\\n"),
-		"comments":    `/* opts_sig[] = "x"; */ // opts_sig[] = "y";` + "\n" + arrays,
-		"in a string": `char *s = "opts_sig[] = \"z\";";` + arrays,
-		"apostrophe":  arrays + `char c = '"', d = '\'';`,
-		"guard":       "/* a */\n#ifndef X\n#define X\n" + arrays + "\n#ifdef __cplusplus\n#endif\n#endif /* X */\n",
-	} {
-		s, err := bpf.ParseSkeleton([]byte(source))
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-			continue
-		}
-		if c := compiled(t, source); c != fmt.Sprintf("%x %x %x %x\n", s.Instructions, s.Data, s.Signature, s.ExclusiveHash) {
-			t.Errorf("%s: a compiler reads %s", name, c)
-		}
-		if string(s.Instructions) != code || string(s.Data) != "d" || string(s.Signature) != "s" || string(s.ExclusiveHash) != "h" {
-			t.Errorf("%s: %q %q %q %q", name, s.Instructions, s.Data, s.Signature, s.ExclusiveHash)
-		}
-		changed, err := bpf.ParseSkeleton(s.WithSignature([]byte("\x00another")))
-		if err != nil || string(changed.Signature) != "\x00another" || string(changed.Instructions) != code || string(changed.Data) != "d" {
-			t.Errorf("%s: after the change: %v", name, err)
-		}
-	}
-}
-
-// compiled is what a C compiler reads of the arrays, in hexadecimal.
-func compiled(t *testing.T, source string) string {
-	t.Helper()
-	dir := t.TempDir()
-	program := `#include <stdio.h>
-struct bpf_load_and_run_opts {
-	struct bpf_loader_ctx *ctx; const void *data, *insns, *signature, *excl_prog_hash;
-	unsigned data_sz, insns_sz, signature_sz, excl_prog_hash_sz; int keyring_id;
-};
-struct x { int keyring_id; };
-static void show(const unsigned char *b, unsigned n, const char *end) { for (unsigned i = 0; i < n; i++) printf("%02x", b[i]); printf("%s", end); }
-static int bpf_load_and_run(struct bpf_load_and_run_opts *o) {
-	show(o->insns, o->insns_sz, " "); show(o->data, o->data_sz, " "); show(o->signature, o->signature_sz, " "); show(o->excl_prog_hash, o->excl_prog_hash_sz, "\n");
-	return 0;
-}
-` + source + `
-int main(void) { struct x x = { 0 }; return x__load(&x); }
-`
-	if err := os.WriteFile(filepath.Join(dir, "x.c"), []byte(program), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	compiler := exec.Command(testenv.Tool(t, "gcc"), "-w", "-o", "x", "x.c")
-	compiler.Dir = dir
-	if out, err := compiler.CombinedOutput(); err != nil {
-		return fmt.Sprintf("%v %s", err, out)
-	}
-	out, err := exec.Command(filepath.Join(dir, "x")).Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(out)
-}
-
-// TestHostile: what is no skeleton ends in an error that says what it is.
-func TestHostile(t *testing.T) {
-	replace := func(old, new string) string { return strings.Replace(arrays, old, new, 1) }
-	for source, want := range map[string]string{
-		"":                             "not a light skeleton",
-		"int main(void) { return 0; }": "not a light skeleton",
-		"\x7fELF\x02\x01\x01":          "not a light skeleton",
-		replace(`static const char opts_insn[] __attribute__((__aligned__(8))) = "\0\x01\2345678";`, ""): "is not signed",
-		replace(`static const char opts_sig[] __attribute__((__aligned__(8))) = "s";`, ""):               "is not signed",
-		replace(`static const char opts_excl_hash[] __attribute__((__aligned__(8))) = "h";`, ""):         "is not signed",
-		"opts.insns = (void *)\"x\"; err = bpf_load_and_run(&opts);":                                     "is not signed",
-		arrays + `char opts_sig[] = "t";`:                                                                "opts_sig is defined twice",
-		replace(`"s"`, `s`):                                                                              "opts_sig is no string",
-		replace(`"s"`, `{ 1, 2 }`):                                                                       "opts_sig is no string",
-		replace(`opts_sig[]`, `opts_sig[8]`):                                                             "opts_sig has a size of its own",
-		replace(`"s"`, `"s" + 1`):                                                                        "opts_sig is no string",
-		replace(`"s"`, `"s`):                                                                             "",
-		replace(`"s";`, `"s`):                                                                            "",
-		replace(`"s"`, `"\x"`):                                                                           "an escape without digits",
-		replace(`"s"`, `"\x100"`):                                                                        "larger than a byte",
-		replace(`"s"`, `"\400"`):                                                                         "larger than a byte",
-		replace(`"s"`, `"\q"`):                                                                           "an escape that C does not have",
-		replace(`"s"`, "\"s\n\""):                                                                        "does not end on its line",
-		arrays + `"`:                                                                                     "a string that does not end",
-		arrays + `"\`:                                                                                    "a string that does not end",
-		arrays + "\n\n\"":                                                                                "line 16",
-		arrays[:60]:                                                                                      "",
-		strings.Repeat("opts_sig[] x ", 100_000):                                                         "not a light skeleton",
-		strings.Repeat("opts_sig", 100_000):                                                              "not a light skeleton",
-		strings.Repeat("/*", 100_000) + strings.Repeat(`"\`, 100_000):                                    "not a light skeleton",
-		strings.Repeat(`opts_sig[] = "" `, 50_000):                                                       "opts_sig is no string",
-		`opts_sig[] = ` + strings.Repeat(`"\x41"`, 100_000) + `; /*`:                                     "not a light skeleton",
-		strings.Repeat("'", 100_000) + "opts_sig[] = \"a\"; '\\":                                         "not a light skeleton",
-		string(make([]byte, bpf.MaxSkeleton+1)):                                                          "kernels take at most",
-		"opts_sig[" + strings.Repeat("9", 100_000) + "] = \"\"; char x":                                  "has a size of its own",
-	} {
-		_, err := bpf.ParseSkeleton([]byte(source))
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%.60q: %v, want %q", source, err, want)
-		}
-	}
-	unsigned, err := os.ReadFile("../testdata/bpf/allowlist-unsigned.lskel.h")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := bpf.ParseSkeleton(unsigned); !errors.Is(err, bpf.ErrUnsigned) {
-		t.Errorf("unsigned: %v", err)
-	}
-}
-
-// FuzzParseSkeleton: no panic, and what is read is read again of the header that
-// WithSignature makes.
-func FuzzParseSkeleton(f *testing.F) {
-	f.Add([]byte(arrays))
-	source, _ := skeleton(f, "allowlist-7.3-rsa2048")
-	f.Add(source)
-	f.Fuzz(func(t *testing.T, source []byte) {
-		s, err := bpf.ParseSkeleton(source)
-		if err != nil {
-			return
-		}
-		s.Scheme()
-		s.Hash()
-		s.DataMatches()
-		message := []byte("\x00\xffsigned")
-		again, err := bpf.ParseSkeleton(s.WithSignature(message))
-		if err != nil {
-			t.Fatalf("after the change: %v", err)
-		}
-		if !bytes.Equal(again.Signature, message) || !bytes.Equal(again.Instructions, s.Instructions) || !bytes.Equal(again.Data, s.Data) {
-			t.Error("the change has changed something else")
-		}
-	})
-}
-
 // FuzzVerify: no panic, whatever the parts of a loader are.
 func FuzzVerify(f *testing.F) {
 	_, s := skeleton(f, "allowlist-6.18-rsa2048")
@@ -430,53 +267,6 @@ func Example() {
 	// Output:
 	// .secondary_trusted_keys accepts 6088 bytes
 	// .builtin_trusted_keys refuses: ENOKEY
-}
-
-// TestOtherUse: a compiler may see another program than was signed, or none that is signed,
-// where a header is not bpftool's word for word.
-func TestOtherUse(t *testing.T) {
-	replace := func(old, new string) string {
-		t.Helper()
-		if !strings.Contains(arrays, old) {
-			t.Fatalf("no %q", old)
-		}
-		return strings.Replace(arrays, old, new, 1)
-	}
-	call := "err = bpf_load_and_run(&opts);"
-	for what, source := range map[string]string{
-		"no signature":            replace("opts.signature = (void *)opts_sig; opts.signature_sz = sizeof(opts_sig) - 1;", ""),
-		"an empty signature":      replace("sizeof(opts_sig) - 1", "0"),
-		"no exclusive map":        replace("opts.excl_prog_hash = (void *)opts_excl_hash; opts.excl_prog_hash_sz = sizeof(opts_excl_hash) - 1;", ""),
-		"data for instructions":   replace("opts.insns = (void *)opts_insn", "opts.insns = (void *)opts_data"),
-		"a byte more":             replace("sizeof(opts_insn) - 1", "sizeof(opts_insn)"),
-		"set once more":           replace(call, "opts.insns = evil; "+call),
-		"by a pointer":            replace(call, "*(void **)((char *)&opts + 8) = evil; "+call),
-		"returned before":         replace(call, "return 0; "+call),
-		"loaded twice":            replace(call, "bpf_load_and_run(&other); "+call),
-		"in another function":     arrays + " int f(void) { return bpf_load_and_run(&x); }",
-		"copied over":             arrays + " void f(void) { g(opts_insn); }",
-		"a macro":                 "#define opts_insn evil\n" + arrays,
-		"a macro of a field":      "#define insns data\n" + arrays,
-		"left out":                "#if 0\n" + arrays + "\n#endif\n",
-		"left out for C":          "#ifdef __cplusplus\n" + arrays + "\n#endif\n",
-		"behind a guard":          "#ifndef X\n#define X\n#endif\n" + arrays,
-		"included":                "#include \"evil.h\"\n" + arrays,
-		"an alternative":          "#ifndef X\n#define X\n#else\n" + arrays + "\n#endif\n",
-		"a digraph":               "%:define opts_insn evil\n" + arrays,
-		"a trigraph":              "// ?" + "?/\n" + arrays,
-		"a continued comment":     "// \\ \n" + arrays,
-		"a continued word":        replace("opts.insns =", "opts.in\\\nsns ="),
-		"a raw string":            `char *s = R"x("; )x";` + arrays,
-		"a zero byte":             "//\x00\n" + arrays,
-		"another skeleton's name": strings.Replace(arrays, "struct x", "struct y", 1),
-		"no function":             replace("static inline int x__load(struct x *skel) ", "void *f(void) "),
-		"a pragma":                "#pragma push_macro(\"opts\")\n" + arrays,
-		"behind the end":          "#ifndef X\n#define X\n" + arrays + "\n#endif\nint x;\n",
-	} {
-		if _, err := bpf.ParseSkeleton([]byte(source)); err == nil {
-			t.Errorf("%s: taken", what)
-		}
-	}
 }
 
 // TestFalseCheck: a comparison of the map's digest counts where libbpf puts it and as it does.

@@ -216,7 +216,7 @@ func takeOut(code []byte, first, count int) []byte {
 	return out
 }
 
-// replaceArray replaces an array of a header.
+// replaceArray replaces an array of a header, as bpftool would write it.
 func replaceArray(t testing.TB, source []byte, name string, value []byte) []byte {
 	t.Helper()
 	array := regexp.MustCompile(`(?s)` + name + `\[\][^"]*"[^"]*"`)
@@ -224,12 +224,18 @@ func replaceArray(t testing.TB, source []byte, name string, value []byte) []byte
 		t.Fatalf("not one array %s", name)
 	}
 	var text strings.Builder
-	fmt.Fprintf(&text, "%s[] __attribute__((__aligned__(8))) = \"", name)
-	for i, c := range value {
-		if i%16 == 0 {
-			text.WriteString("\\\n")
+	fmt.Fprintf(&text, "%s[] __attribute__((__aligned__(8))) = \"\\\n", name)
+	column := 0
+	for _, c := range value {
+		digits := `\0`
+		if c != 0 {
+			digits = fmt.Sprintf(`\x%02x`, c)
 		}
-		fmt.Fprintf(&text, `\x%02x`, c)
+		if column += len(digits); column > 78 {
+			text.WriteString("\\\n")
+			column = len(digits)
+		}
+		text.WriteString(digits)
 	}
 	text.WriteByte('"')
 	return array.ReplaceAllLiteral(source, []byte(text.String()))
