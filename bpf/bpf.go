@@ -174,7 +174,7 @@ func (l *Loader) Scheme() Scheme {
 //	r6 = r1                  bpf_gen__init: the stack is cleared
 //	...
 //	goto check
-//	cleanup: ...             which ends the program
+//	cleanup: ...             closes what is open, and ends the program with r7
 //	check:                   from Linux 7.2 on: if (map 0's excl != 1) goto cleanup
 //	r1 = map 0; r2 = *(u64 *)(r1 + 8 * i); r3 = word i; r7 = -EINVAL; if (r2 != r3) goto cleanup
 //
@@ -185,12 +185,11 @@ func (l *Loader) comparedHash() (hash []byte, compares bool) {
 		return nil, false
 	}
 	c := code{order: byteOrder(l.Instructions), rest: l.Instructions}
-	ok := c.next(0xbf, 6, 1, 0) && c.next(0xbf, 1, 10, 0) && c.next(0x07, 1, 0, 0) && c.next(0xb7, 2, 0, 0) && c.next(0xb7, 3, 0, 0) && c.next(0x85, 0, 0, 0)
+	ok := c.next(0xbf, 6, 1, 0) && c.next(0xbf, 1, 10, 0) && c.next(0x07, 1, 0, 0) && c.next(0xb7, 2, 0, 0) && c.next(0xb7, 3, 0, 0) && c.call(probeReadKernel)
 	skip := int(int16(c.order.Uint16(c.rest[2:])))
-	if !ok || !c.next(0x05, 0, 0, int16(skip)) || skip < 0 || skip*InstructionSize > len(c.rest) {
+	if !ok || !c.next(0x05, 0, 0, int16(skip)) || !c.cleanup() || c.at != cleanup+skip {
 		return nil, false
 	}
-	c.at, c.rest = cleanup+skip, c.rest[skip*InstructionSize:]
 	target := cleanup + 1
 	if exclusive := c; exclusive.mapHead(0x61, sha256.Size) {
 		if target = cleanup; !exclusive.fails(0x55, 2, 0, 1, target) {
@@ -234,6 +233,39 @@ func (c *code) immediate(all []byte) int32 {
 	return int32(c.order.Uint32(all[4:]))
 }
 
+// Numbers of the helpers that a loader calls (enum bpf_func_id).
+const (
+	probeReadKernel = 113
+	sysClose        = 168
+)
+
+// call skips a call of a helper.
+func (c *code) call(helper int32) bool {
+	head := c.rest
+	return c.next(0x85, 0, 0, 0) && c.immediate(head) == helper
+}
+
+// cleanup skips the code that a loader ends with when it fails: it closes the descriptors on
+// the stack, those in the map, and returns r7.
+//
+//	r1 = *(u32 *)(r10 - 136 + 4 * i); if (r1 s<= 0) goto +1; sys_close()
+//	r0 = map 0 + 4 * i; r1 = *(u32 *)r0; if (r1 s<= 0) goto +2; r9 = r1; sys_close()
+//	r0 = r7; exit
+func (c *code) cleanup() bool {
+	const stack = -136 // sizeof(struct loader_stack)
+	for offset := int16(stack); c.next(0x61, 1, 10, offset); offset += 4 {
+		if !c.next(0xd5, 1, 0, 1) || !c.call(sysClose) {
+			return false
+		}
+	}
+	for c.next(0x18, 0, pseudoMapIndexValue, 0) {
+		if !c.next(0, 0, 0, 0) || !c.next(0x61, 1, 0, 0) || !c.next(0xd5, 1, 0, 2) || !c.next(0xbf, 9, 1, 0) || !c.call(sysClose) {
+			return false
+		}
+	}
+	return c.next(0xbf, 0, 7, 0) && c.next(0x95, 0, 0, 0)
+}
+
 // mapHead skips r1 = map 0; r2 = *(r1 + offset).
 func (c *code) mapHead(load byte, offset int) bool {
 	head := c.rest
@@ -266,7 +298,7 @@ func (l *Loader) readsExclusive() bool {
 // usesMap reports whether an instruction names a map, or a value in one, by a descriptor or
 // by an index.
 func (l *Loader) usesMap() bool {
-	const mapFD, mapValue, mapIndexValue = 1, 2, 6 // BPF_PSEUDO_MAP_FD and its like
+	const mapFD, mapValue = 1, 2 // BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE
 	code := l.Instructions[:len(l.Instructions)/InstructionSize*InstructionSize]
 	o := byteOrder(code)
 	for at := 0; at < len(code); at += InstructionSize {
@@ -274,7 +306,7 @@ func (l *Loader) usesMap() bool {
 			continue
 		}
 		switch o.source(code[at:]) {
-		case mapFD, mapValue, pseudoMapIndex, mapIndexValue:
+		case mapFD, mapValue, pseudoMapIndex, pseudoMapIndexValue:
 			return true
 		}
 		at += InstructionSize // the other half of the constant
@@ -289,8 +321,11 @@ var ErrNoData = errors.New("the loader uses a map, and its contents are empty or
 // lacksData is why ErrNoData is returned.
 func (l *Loader) lacksData() bool { return len(l.Data) == 0 && (l.ExclusiveHash != nil || l.usesMap()) }
 
-// pseudoMapIndex is BPF_PSEUDO_MAP_IDX: the immediate is an index into fd_array.
-const pseudoMapIndex = 5
+// BPF_PSEUDO_MAP_IDX and BPF_PSEUDO_MAP_IDX_VALUE: the immediate is an index into fd_array.
+const (
+	pseudoMapIndex      = 5
+	pseudoMapIndexValue = 6
+)
 
 // DataMatches reports whether the loader will take its own data: whether the digest that
 // it compares is theirs. One for Linux 7.3 leaves that to the kernel.

@@ -307,6 +307,39 @@ func TestFalseCheck(t *testing.T) {
 	}
 }
 
+// TestFalseCleanup: no jump, call or end may stand in front of the comparison, or in what a
+// comparison that fails goes to, and lead past it.
+func TestFalseCleanup(t *testing.T) {
+	for name, checked := range map[string]int{"allowlist-7.7-rsa2048": 30 + 4*7, "allowlist-6.18-rsa2048": 30 + 5 + 4*7} {
+		_, genuine := skeleton(t, name)
+		for at := range checked {
+			past := byte(checked - at - 1)
+			for what, instruction := range map[string][]byte{
+				"goto":          {0x05, 0, past, 0, 0, 0, 0, 0},
+				"gotol":         {0x06, 0, 0, 0, past, 0, 0, 0},
+				"may_goto":      {0xe5, 0, past, 0, 0, 0, 0, 0},
+				"if r7 == -22":  {0x15, 7, past, 0, 0xea, 0xff, 0xff, 0xff},
+				"if r6 != 0":    {0x55, 6, past, 0, 0, 0, 0, 0},
+				"if w6 == w6":   {0x1e, 0x66, past, 0, 0, 0, 0, 0},
+				"a local call":  {0x85, 0x10, 0, 0, past, 0, 0, 0},
+				"a helper":      {0x85, 0, 0, 0, 6, 0, 0, 0},
+				"a kfunc":       {0x85, 0x20, 0, 0, 1, 0, 0, 0},
+				"exit":          {0x95, 0, 0, 0, 0, 0, 0, 0},
+				"something":     {0xbf, 0x66, 0, 0, 0, 0, 0, 0},
+				"r7 = 0":        {0xb7, 7, 0, 0, 0, 0, 0, 0},
+				"a map's value": {0x7b, 0x10, 0, 0, 0, 0, 0, 0},
+			} {
+				other := genuine.Loader
+				other.Instructions = bytes.Clone(other.Instructions)
+				copy(other.Instructions[at*bpf.InstructionSize:], instruction)
+				if !bytes.Equal(other.Instructions, genuine.Instructions) && other.Scheme() == bpf.Instructions {
+					t.Errorf("%s: %s in the place of instruction %d: counts as a comparison", name, what, at)
+				}
+			}
+		}
+	}
+}
+
 // TestNoData: a loader whose map's contents are not known is not signed, or judged.
 func TestNoData(t *testing.T) {
 	for _, name := range []string{"allowlist-6.18-rsa2048", "allowlist-7.3-rsa2048"} {
