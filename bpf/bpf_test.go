@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -150,6 +152,37 @@ func TestVerify(t *testing.T) {
 	}
 	if _, err := bpf.Verify(nil, &old.Loader); err == nil {
 		t.Error("decided without a kernel")
+	}
+}
+
+// TestConfiguration: a kernel that was built without what verifies programs says so to each of
+// them. Without CONFIG_SYSTEM_DATA_VERIFICATION Linux 6.18.44 was seen to return EOPNOTSUPP.
+func TestConfiguration(t *testing.T) {
+	_, old := skeleton(t, "allowlist-6.18-rsa2048")
+	const enough = "CONFIG_CRYPTO_SHA256=y\nCONFIG_BPF_SYSCALL=y\nCONFIG_KEYS=y\nCONFIG_SYSTEM_DATA_VERIFICATION=y\n"
+	for _, test := range []struct {
+		without string
+		errno   syscall.Errno
+	}{{"-", 0}, {"CONFIG_SYSTEM_DATA_VERIFICATION=y", syscall.EOPNOTSUPP}, {"CONFIG_KEYS=y", syscall.EINVAL}, {"CONFIG_BPF_SYSCALL=y", syscall.ENOSYS}} {
+		path := filepath.Join(t.TempDir(), "config")
+		text := "# Linux/x86 6.18.44 Kernel Configuration\n" + strings.Replace(enough, test.without, "", 1)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		rules, err := kernel.OfConfig(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ring kernel.Ring
+		ring.Add(cert(t, "rsa2048"))
+		v, err := bpf.Verify(kernel.NewJudgeOf(rules, &ring, kernel.BPF, kernel.Builtin), &old.Loader)
+		if err != nil {
+			t.Errorf("without %s: %v", test.without, err)
+			continue
+		}
+		if v.Errno != test.errno || v.Accepted != (test.errno == 0) || !v.Accepted && v.Cause != "not-built" {
+			t.Errorf("without %s: %s, %s: %s", test.without, v.Name(), v.Cause, v.Reason)
+		}
 	}
 }
 
