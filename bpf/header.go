@@ -13,15 +13,16 @@ type header struct {
 	name     string   // of the skeleton
 	maps     []string // in the program's order, as are all lists
 	progs    []string
-	sections []string          // maps with global variables
-	sizes    map[string]string // of what is mapped for each section, in bytes
+	sections []string           // maps with global variables
+	sizes    map[string]string  // of what is mapped for each section, in bytes
+	values   map[string]literal // what each section starts with
 
 	code, data, signature, hash literal
 }
 
 // header reads all of a header.
 func (r *reader) header() *header {
-	h := &header{sizes: map[string]string{}}
+	h := &header{sizes: map[string]string{}, values: map[string]literal{}}
 	r.head(h)
 	r.structure(h)
 	r.attach(h)
@@ -183,7 +184,7 @@ $name__open(void)
 			r.fail(r.at, "no map is named %s", section)
 		}
 		r.text("\t{\n\t\tstatic const char data[] __attribute__((__aligned__(8))) = ")
-		r.array()
+		h.values[section] = r.array()
 		r.text(h.write(`;
 
 		skel->$part = (__typeof__(skel->$part))skel_prep_map_data((void *)data, $size,

@@ -49,11 +49,12 @@ func ParseSkeleton(source []byte) (*Skeleton, error) {
 	}
 	r := reader{source: source}
 	h := r.header()
+	made := &Skeleton{source: bytes.Clone(source), signature: h.signature}
+	made.Loader = Loader{Instructions: h.code.value, Data: h.data.value, Signature: h.signature.value, ExclusiveHash: h.hash.value}
+	r.checkValues(h, &made.Loader)
 	if r.err != nil {
 		return nil, r.err
 	}
-	made := &Skeleton{source: bytes.Clone(source), signature: h.signature}
-	made.Loader = Loader{Instructions: h.code.value, Data: h.data.value, Signature: h.signature.value, ExclusiveHash: h.hash.value}
 	return made, nil
 }
 

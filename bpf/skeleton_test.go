@@ -356,6 +356,42 @@ func TestAttached(t *testing.T) {
 	}
 }
 
+// TestHost: loaders of bpftool 7.7 take values from the header, so those have to be the ones
+// that are signed. Later loaders take nothing, and what the header says has no effect.
+func TestHost(t *testing.T) {
+	for name, takes := range map[string]bool{
+		"kinds-7.7": true, "allowlist-7.7-rsa2048": true, "plain-7.7": false, "kinds-6.18": false, "kinds-7.3": false, "percpu-7.3": false, "gate-6.18": false,
+	} {
+		source, s := skeleton(t, name)
+		if s.TakesFromHost() != takes {
+			t.Errorf("%s takes from the host: %v", name, !takes)
+		}
+		if accepted, err := bpf.Verify(judge(t, "6.18.15", "rsa2048"), &s.Loader); name == "kinds-7.7" && (err != nil || !strings.Contains(accepted.Lax, "values of global variables")) {
+			t.Errorf("%s: %+v, %v", name, accepted, err)
+		}
+		changed := 0
+		values := regexp.MustCompile(`(?s)static const char data\[\].*?";\n\n\t\tskel->(\w+) =`)
+		for _, at := range values.FindAllSubmatchIndex(source, -1) {
+			digits := bytes.Index(source[at[0]:at[1]], []byte(`\x`)) + 2
+			if digits < 2 {
+				continue // zeros alone
+			}
+			changed++
+			other := bytes.Clone(source)
+			if other[at[0]+digits] ^= 1; other[at[0]+digits] > 'f' || bytes.HasPrefix(other[at[0]+digits:], []byte("00")) {
+				other[at[0]+digits] = '8'
+			}
+			_, err := bpf.ParseSkeleton(other)
+			if section := string(source[at[2]:at[3]]); takes != (err != nil) || takes && !strings.Contains(err.Error(), "the values of "+section+" are others") {
+				t.Errorf("%s, another value in %s: %v", name, section, err)
+			}
+		}
+		if strings.HasPrefix(name, "kinds") && changed < 3 {
+			t.Errorf("%s: %d sections were changed", name, changed)
+		}
+	}
+}
+
 // TestHostile: what is no skeleton ends in an error that says what it is, soon.
 func TestHostile(t *testing.T) {
 	source, _ := skeleton(t, "kinds-7.3")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"syscall"
 
 	"sign-file/kernel"
@@ -58,6 +59,9 @@ func Verify(judge *kernel.Judge, l *Loader) (*kernel.Verdict, error) {
 	} else if scheme == Instructions && len(l.Data) > 0 {
 		v.Lax = "this signature does not cover the data, and neither does the loader compare them"
 	}
+	if l.TakesFromHost() {
+		v.Lax = strings.TrimPrefix(v.Lax+"; "+hostSays, "; ")
+	}
 	return v, nil
 }
 
@@ -67,6 +71,7 @@ const (
 	whereField = "check_ptr_to_map_access"
 	whereRun   = "BPF_PROG_RUN" // the loader itself, and no function of the kernel
 	reasonHash = "excl_prog_hash is that of another program"
+	hostSays   = "what runs the loader may change sizes of maps and values of global variables, which bpftool of Linux 7.2 or later prevents"
 )
 
 func refusal(k *kernel.Kernel, errno syscall.Errno, function, advice, format string, args ...any) *kernel.Verdict {
