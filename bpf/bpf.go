@@ -95,12 +95,18 @@ func (l *Loader) Check() error {
 
 var errEndsInside = errors.New("no BPF program: its last instruction is half of one")
 
+// whole are the instructions without what is less than one behind them: bpf_load_and_run counts
+// only whole ones.
+func (l *Loader) whole() []byte {
+	return l.Instructions[:len(l.Instructions)/InstructionSize*InstructionSize]
+}
+
 // Payload is what a signature of a scheme covers.
 func (l *Loader) Payload(s Scheme) []byte {
 	if s == InstructionsAndMap {
-		return slices.Concat(l.Instructions, l.Data)
+		return slices.Concat(l.whole(), l.Data)
 	}
-	return bytes.Clone(l.Instructions)
+	return bytes.Clone(l.whole())
 }
 
 // Hash is the program's digest, which excl_prog_hash of its map must be. Descriptors of
@@ -112,10 +118,10 @@ func (l *Loader) Hash() [sha256.Size]byte {
 		mapFD     = 1 // BPF_PSEUDO_MAP_FD
 		mapValue  = 2 // BPF_PSEUDO_MAP_VALUE
 	)
-	code := bytes.Clone(l.Instructions)
+	code := bytes.Clone(l.whole())
 	order := byteOrder(code)
 	inside := false
-	for insn := range slices.Chunk(code[:len(code)/InstructionSize*InstructionSize], InstructionSize) {
+	for insn := range slices.Chunk(code, InstructionSize) {
 		source := order.source(insn)
 		switch {
 		case !inside && insn[0] == wide && (source == mapFD || source == mapValue):
@@ -299,7 +305,7 @@ func (l *Loader) readsExclusive() bool {
 // by an index.
 func (l *Loader) usesMap() bool {
 	const mapFD, mapValue = 1, 2 // BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE
-	code := l.Instructions[:len(l.Instructions)/InstructionSize*InstructionSize]
+	code := l.whole()
 	o := byteOrder(code)
 	for at := 0; at < len(code); at += InstructionSize {
 		if code[at] != 0x18 {

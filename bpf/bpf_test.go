@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -110,8 +111,22 @@ func TestVerify(t *testing.T) {
 	data := func(l *bpf.Loader) *[]byte { return &l.Data }
 	message := func(l *bpf.Loader) *[]byte { return &l.Signature }
 	hash := func(l *bpf.Loader) *[]byte { return &l.ExclusiveHash }
-	unsigned := new.Loader
-	unsigned.Signature = nil
+	unsigned := func(l bpf.Loader) *bpf.Loader {
+		l.Signature = []byte{}
+		return &l
+	}
+	followed := old.Loader
+	followed.Instructions = append(bytes.Clone(old.Instructions), 1, 2, 3)
+	with := func(instruction ...byte) *bpf.Loader { // in a program without data
+		code := slices.Concat(instruction, []byte{0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0})
+		l := &bpf.Loader{Instructions: code, Data: make([]byte, 8)}
+		message, err := newSigner(t, "rsa2048").Detach(t.Context(), bytes.NewReader(l.Payload(bpf.InstructionsAndMap)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Signature = message
+		return l
+	}
 	const accepted = syscall.Errno(0)
 	for _, test := range []struct {
 		name, release, trusted string
@@ -134,7 +149,15 @@ func TestVerify(t *testing.T) {
 		{"new, message", "7.3", "rsa2048", changed(new.Loader, message), syscall.EKEYREJECTED, "rsassa_pkcs1_verify"},
 		{"new, hash", "7.3", "rsa2048", changed(new.Loader, hash), syscall.EACCES, "check_map_prog_compatibility"},
 		{"new on old", "6.18.15", "rsa2048", &new.Loader, syscall.EKEYREJECTED, "public_key_verify_signature"},
-		{"new, no signature", "7.3", "rsa2048", &unsigned, syscall.EINVAL, "bpf_prog_verify_signature"},
+		{"new, an empty signature", "7.3", "rsa2048", unsigned(new.Loader), syscall.EINVAL, "bpf_prog_verify_signature"},
+		{"old, an empty signature", "7.2", "rsa2048", unsigned(old.Loader), syscall.EBADMSG, "asn1_ber_decoder"},
+		{"a few bytes behind the instructions", "7.2", "rsa2048", &followed, accepted, ""},
+		{"plain", "7.3", "rsa2048", with(0xbf, 0x16, 0, 0, 0, 0, 0, 0), accepted, ""},
+		{"a map by its descriptor", "7.3", "rsa2048", with(0x18, 0x11, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), syscall.EINVAL, "check_and_resolve_insns"},
+		{"a map's value by its descriptor", "7.3", "rsa2048", with(0x18, 0x21, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), syscall.EINVAL, "check_and_resolve_insns"},
+		{"a variable of the kernel", "7.3", "rsa2048", with(0x18, 0x31, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), syscall.EACCES, "__add_used_btf"},
+		{"a module's function", "7.3", "rsa2048", with(0x85, 0x20, 1, 0, 3, 0, 0, 0), syscall.EACCES, "fd_array_get_btf"},
+		{"a kernel's function", "7.3", "rsa2048", with(0x85, 0x20, 0, 0, 3, 0, 0, 0), accepted, ""},
 		{"before signatures", "6.12", "rsa2048", &new.Loader, syscall.EINVAL, "map_create"},
 		{"nothing", "7.3", "rsa2048", &bpf.Loader{}, syscall.E2BIG, "bpf_prog_load"},
 	} {
@@ -149,6 +172,12 @@ func TestVerify(t *testing.T) {
 	}
 	if _, err := bpf.Verify(judge(t, "6.18", "rsa2048"), &old.Loader); err == nil {
 		t.Error("decided for a release that is not known to have the field excl")
+	}
+	for release, l := range map[string]bpf.Loader{"7.2": old.Loader, "7.3": new.Loader} {
+		l.Signature = nil
+		if v, err := bpf.Verify(judge(t, release, "rsa2048"), &l); err == nil {
+			t.Errorf("%s decided about a program without a signature: %+v", release, v)
+		}
 	}
 	if _, err := bpf.Verify(nil, &old.Loader); err == nil {
 		t.Error("decided without a kernel")

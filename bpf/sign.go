@@ -48,6 +48,11 @@ func (l *Loader) CheckScheme(s Scheme) error {
 	if made := l.Scheme(); made != s && (len(l.Data) > 0 || made == Instructions) {
 		return &SchemeError{made, s}
 	}
+	if s == InstructionsAndMap {
+		if err := l.checkBound(); err != nil {
+			return err
+		}
+	}
 	if hash := l.Hash(); l.ExclusiveHash != nil && !bytes.Equal(l.ExclusiveHash, hash[:]) {
 		return &HashError{l.ExclusiveHash, hash[:]}
 	}

@@ -113,6 +113,9 @@ func (p *program) bareLoader(c *cli.Context) (*loaderFile, error) {
 	if l.Instructions, err = p.readAll(code, bpf.MaxPayload); err == nil && data != "" {
 		l.Data, err = p.readAll(data, bpf.MaxPayload)
 	}
+	if _, is := bpf.ParseSkeleton(l.Instructions); err == nil && !errors.Is(is, bpf.ErrNoSkeleton) {
+		err = about(code, errors.New("is a skeleton, and no bare loader: name it without --insns"))
+	}
 	return l, err
 }
 
