@@ -50,8 +50,8 @@ func (r *reader) typeName(depth int) {
 		} else {
 			r.name()
 		}
-	case r.keyword(arithmetic...):
-		for r.keyword(arithmetic...) {
+	case r.arithmetic():
+		for r.arithmetic() {
 		}
 	default:
 		r.name()
@@ -59,8 +59,10 @@ func (r *reader) typeName(depth int) {
 	r.qualifiers()
 }
 
-// arithmetic types have names of several words.
-var arithmetic = []string{"char", "short", "int", "long", "signed", "unsigned", "__int128", "float", "double"}
+// arithmetic skips a word of a type's name that may have several, as long unsigned int has.
+func (r *reader) arithmetic() bool {
+	return r.keyword("char", "short", "int", "long", "signed", "unsigned", "__int128", "float", "double")
+}
 
 func (r *reader) qualifiers() {
 	for r.keyword("const", "volatile", "restrict") {

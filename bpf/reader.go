@@ -19,10 +19,17 @@ type literal struct {
 	value      []byte
 }
 
+// fail is the first fault. Names may be as long as the file, so what is said is cut.
 func (r *reader) fail(at int, format string, args ...any) {
-	if r.err == nil {
-		r.err = &SyntaxError{1 + bytes.Count(r.source[:at], []byte("\n")), fmt.Sprintf(format, args...)}
+	if r.err != nil {
+		return
 	}
+	const most = 200
+	reason := fmt.Sprintf(format, args...)
+	if len(reason) > most {
+		reason = reason[:most] + "..."
+	}
+	r.err = &SyntaxError{1 + bytes.Count(r.source[:at], []byte("\n")), reason}
 }
 
 // is tells whether a text comes next.

@@ -416,14 +416,16 @@ func TestHostile(t *testing.T) {
 		"nested parameters":     {strings.Replace(header, member, "\t\t"+strings.Repeat("int (*x)(", 1_000_000), 1), "nest too deep"},
 		"a pointer of pointers": {strings.Replace(header, member, "\t\tint "+strings.Repeat("*", 1_000_000)+";\n"+member, 1), ""},
 		"a name without end":    {strings.Replace(header, member, "\t\t"+strings.Repeat("x", 1_000_000), 1), "writes"},
+		"a long skeleton":       {strings.ReplaceAll(header, "struct my_kinds {", "struct "+strings.Repeat("x", 1_000_000)+" {"), "line 3: bpftool writes __XXX"},
+		"a reserved name":       {strings.Replace(header, "\t\tstruct bpf_map_desc _ring;", "\t\tstruct bpf_map_desc _"+strings.Repeat("X", 1_000_000)+";", 1), "line 12: _XXX"},
 		"spaces without end":    {strings.Replace(header, member, "\t\tint"+strings.Repeat(" ", 1_000_000), 1), "writes"},
 	} {
 		_, err := bpf.ParseSkeleton([]byte(test.source))
 		if test.want == "" && err == nil {
 			continue
 		}
-		if err == nil || !strings.Contains(err.Error(), test.want) {
-			t.Errorf("%s: %v, want %q", name, err, test.want)
+		if err == nil || !strings.Contains(err.Error(), test.want) || len(err.Error()) > 400 {
+			t.Errorf("%s: %.400v, want %q", name, err, test.want)
 		}
 	}
 	for at := 0; at < len(header); at += 97 {
