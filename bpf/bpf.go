@@ -93,6 +93,18 @@ func (l *Loader) Check() error {
 	return nil
 }
 
+// ends reports whether the last instruction ends the program or jumps, as check_subprogs wants
+// it. Text and data that are no program hardly ever do.
+func (l *Loader) ends() bool {
+	const jump, end = 0x00, 0x90
+	code := l.whole()
+	opcode := code[len(code)-InstructionSize]
+	isJump, operation := opcode&7 == 5 || opcode&7 == 6, opcode&0xf0
+	return isJump && (operation == jump || operation == end)
+}
+
+var errNoEnd = errors.New("no BPF program: its last instruction neither ends it nor jumps")
+
 var errEndsInside = errors.New("no BPF program: its last instruction is half of one")
 
 // whole are the instructions without what is less than one behind them: bpf_load_and_run counts

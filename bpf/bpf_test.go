@@ -249,6 +249,14 @@ func TestSignRefuses(t *testing.T) {
 			t.Errorf("%d bytes of instructions: %v", n, err)
 		}
 	}
+	for what, code := range map[string][]byte{
+		"zeros": make([]byte, 16), "ones": bytes.Repeat([]byte{0xff}, 80), "an object": append([]byte("\x7fELF\x02\x01\x01\x00"), make([]byte, 56)...),
+		"text": []byte(strings.Repeat("/* SPDX-License-Identifier: GPL-2.0 */\n\n", 8)), "no exit": old.Instructions[:len(old.Instructions)-bpf.InstructionSize],
+	} {
+		if _, err := (&bpf.Loader{Instructions: code}).Sign(t.Context(), signer); err == nil || !strings.Contains(err.Error(), "no BPF program") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
 	if _, err := new.Sign(t.Context(), nil); err == nil {
 		t.Error("signed by nobody")
 	}

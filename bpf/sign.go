@@ -42,6 +42,9 @@ func (l *Loader) CheckScheme(s Scheme) error {
 	if n := len(l.Instructions) + len(l.Data); s == InstructionsAndMap && n > MaxPayload {
 		return &SizeError{"bytes of instructions and data", n, MaxPayload}
 	}
+	if !l.ends() {
+		return errNoEnd
+	}
 	if l.lacksData() {
 		return ErrNoData
 	}
