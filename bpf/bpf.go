@@ -93,14 +93,32 @@ func (l *Loader) Check() error {
 	return nil
 }
 
+// ends reports whether the last instruction ends the program or jumps, as check_subprogs wants
+// it. Text and data that are no program hardly ever do.
+func (l *Loader) ends() bool {
+	const jump, end = 0x00, 0x90
+	code := l.whole()
+	opcode := code[len(code)-InstructionSize]
+	isJump, operation := opcode&7 == 5 || opcode&7 == 6, opcode&0xf0
+	return isJump && (operation == jump || operation == end)
+}
+
+var errNoEnd = errors.New("no BPF program: its last instruction neither ends it nor jumps")
+
 var errEndsInside = errors.New("no BPF program: its last instruction is half of one")
+
+// whole are the instructions without what is less than one behind them: bpf_load_and_run counts
+// only whole ones.
+func (l *Loader) whole() []byte {
+	return l.Instructions[:len(l.Instructions)/InstructionSize*InstructionSize]
+}
 
 // Payload is what a signature of a scheme covers.
 func (l *Loader) Payload(s Scheme) []byte {
 	if s == InstructionsAndMap {
-		return slices.Concat(l.Instructions, l.Data)
+		return slices.Concat(l.whole(), l.Data)
 	}
-	return bytes.Clone(l.Instructions)
+	return bytes.Clone(l.whole())
 }
 
 // Hash is the program's digest, which excl_prog_hash of its map must be. Descriptors of
@@ -112,10 +130,10 @@ func (l *Loader) Hash() [sha256.Size]byte {
 		mapFD     = 1 // BPF_PSEUDO_MAP_FD
 		mapValue  = 2 // BPF_PSEUDO_MAP_VALUE
 	)
-	code := bytes.Clone(l.Instructions)
+	code := bytes.Clone(l.whole())
 	order := byteOrder(code)
 	inside := false
-	for insn := range slices.Chunk(code[:len(code)/InstructionSize*InstructionSize], InstructionSize) {
+	for insn := range slices.Chunk(code, InstructionSize) {
 		source := order.source(insn)
 		switch {
 		case !inside && insn[0] == wide && (source == mapFD || source == mapValue):
@@ -174,7 +192,7 @@ func (l *Loader) Scheme() Scheme {
 //	r6 = r1                  bpf_gen__init: the stack is cleared
 //	...
 //	goto check
-//	cleanup: ...             which ends the program
+//	cleanup: ...             closes what is open, and ends the program with r7
 //	check:                   from Linux 7.2 on: if (map 0's excl != 1) goto cleanup
 //	r1 = map 0; r2 = *(u64 *)(r1 + 8 * i); r3 = word i; r7 = -EINVAL; if (r2 != r3) goto cleanup
 //
@@ -185,12 +203,11 @@ func (l *Loader) comparedHash() (hash []byte, compares bool) {
 		return nil, false
 	}
 	c := code{order: byteOrder(l.Instructions), rest: l.Instructions}
-	ok := c.next(0xbf, 6, 1, 0) && c.next(0xbf, 1, 10, 0) && c.next(0x07, 1, 0, 0) && c.next(0xb7, 2, 0, 0) && c.next(0xb7, 3, 0, 0) && c.next(0x85, 0, 0, 0)
+	ok := c.next(0xbf, 6, 1, 0) && c.next(0xbf, 1, 10, 0) && c.next(0x07, 1, 0, 0) && c.next(0xb7, 2, 0, 0) && c.next(0xb7, 3, 0, 0) && c.call(probeReadKernel)
 	skip := int(int16(c.order.Uint16(c.rest[2:])))
-	if !ok || !c.next(0x05, 0, 0, int16(skip)) || skip < 0 || skip*InstructionSize > len(c.rest) {
+	if !ok || !c.next(0x05, 0, 0, int16(skip)) || !c.cleanup() || c.at != cleanup+skip {
 		return nil, false
 	}
-	c.at, c.rest = cleanup+skip, c.rest[skip*InstructionSize:]
 	target := cleanup + 1
 	if exclusive := c; exclusive.mapHead(0x61, sha256.Size) {
 		if target = cleanup; !exclusive.fails(0x55, 2, 0, 1, target) {
@@ -234,6 +251,39 @@ func (c *code) immediate(all []byte) int32 {
 	return int32(c.order.Uint32(all[4:]))
 }
 
+// Numbers of the helpers that a loader calls (enum bpf_func_id).
+const (
+	probeReadKernel = 113
+	sysClose        = 168
+)
+
+// call skips a call of a helper.
+func (c *code) call(helper int32) bool {
+	head := c.rest
+	return c.next(0x85, 0, 0, 0) && c.immediate(head) == helper
+}
+
+// cleanup skips the code that a loader ends with when it fails: it closes the descriptors on
+// the stack, those in the map, and returns r7.
+//
+//	r1 = *(u32 *)(r10 - 136 + 4 * i); if (r1 s<= 0) goto +1; sys_close()
+//	r0 = map 0 + 4 * i; r1 = *(u32 *)r0; if (r1 s<= 0) goto +2; r9 = r1; sys_close()
+//	r0 = r7; exit
+func (c *code) cleanup() bool {
+	const stack = -136 // sizeof(struct loader_stack)
+	for offset := int16(stack); c.next(0x61, 1, 10, offset); offset += 4 {
+		if !c.next(0xd5, 1, 0, 1) || !c.call(sysClose) {
+			return false
+		}
+	}
+	for c.next(0x18, 0, pseudoMapIndexValue, 0) {
+		if !c.next(0, 0, 0, 0) || !c.next(0x61, 1, 0, 0) || !c.next(0xd5, 1, 0, 2) || !c.next(0xbf, 9, 1, 0) || !c.call(sysClose) {
+			return false
+		}
+	}
+	return c.next(0xbf, 0, 7, 0) && c.next(0x95, 0, 0, 0)
+}
+
 // mapHead skips r1 = map 0; r2 = *(r1 + offset).
 func (c *code) mapHead(load byte, offset int) bool {
 	head := c.rest
@@ -266,15 +316,15 @@ func (l *Loader) readsExclusive() bool {
 // usesMap reports whether an instruction names a map, or a value in one, by a descriptor or
 // by an index.
 func (l *Loader) usesMap() bool {
-	const mapFD, mapValue, mapIndexValue = 1, 2, 6 // BPF_PSEUDO_MAP_FD and its like
-	code := l.Instructions[:len(l.Instructions)/InstructionSize*InstructionSize]
+	const mapFD, mapValue = 1, 2 // BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE
+	code := l.whole()
 	o := byteOrder(code)
 	for at := 0; at < len(code); at += InstructionSize {
 		if code[at] != 0x18 {
 			continue
 		}
 		switch o.source(code[at:]) {
-		case mapFD, mapValue, pseudoMapIndex, mapIndexValue:
+		case mapFD, mapValue, pseudoMapIndex, pseudoMapIndexValue:
 			return true
 		}
 		at += InstructionSize // the other half of the constant
@@ -289,8 +339,11 @@ var ErrNoData = errors.New("the loader uses a map, and its contents are empty or
 // lacksData is why ErrNoData is returned.
 func (l *Loader) lacksData() bool { return len(l.Data) == 0 && (l.ExclusiveHash != nil || l.usesMap()) }
 
-// pseudoMapIndex is BPF_PSEUDO_MAP_IDX: the immediate is an index into fd_array.
-const pseudoMapIndex = 5
+// BPF_PSEUDO_MAP_IDX and BPF_PSEUDO_MAP_IDX_VALUE: the immediate is an index into fd_array.
+const (
+	pseudoMapIndex      = 5
+	pseudoMapIndexValue = 6
+)
 
 // DataMatches reports whether the loader will take its own data: whether the digest that
 // it compares is theirs. One for Linux 7.3 leaves that to the kernel.

@@ -7,8 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,7 +19,6 @@ import (
 	"sign-file/kernel"
 	"sign-file/keys"
 	"sign-file/signfile"
-	"sign-file/test/testenv"
 )
 
 // skeleton reads a header that bpftool has made.
@@ -112,8 +111,22 @@ func TestVerify(t *testing.T) {
 	data := func(l *bpf.Loader) *[]byte { return &l.Data }
 	message := func(l *bpf.Loader) *[]byte { return &l.Signature }
 	hash := func(l *bpf.Loader) *[]byte { return &l.ExclusiveHash }
-	unsigned := new.Loader
-	unsigned.Signature = nil
+	unsigned := func(l bpf.Loader) *bpf.Loader {
+		l.Signature = []byte{}
+		return &l
+	}
+	followed := old.Loader
+	followed.Instructions = append(bytes.Clone(old.Instructions), 1, 2, 3)
+	with := func(instruction ...byte) *bpf.Loader { // in a program without data
+		code := slices.Concat(instruction, []byte{0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0})
+		l := &bpf.Loader{Instructions: code, Data: make([]byte, 8)}
+		message, err := newSigner(t, "rsa2048").Detach(t.Context(), bytes.NewReader(l.Payload(bpf.InstructionsAndMap)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Signature = message
+		return l
+	}
 	const accepted = syscall.Errno(0)
 	for _, test := range []struct {
 		name, release, trusted string
@@ -136,7 +149,15 @@ func TestVerify(t *testing.T) {
 		{"new, message", "7.3", "rsa2048", changed(new.Loader, message), syscall.EKEYREJECTED, "rsassa_pkcs1_verify"},
 		{"new, hash", "7.3", "rsa2048", changed(new.Loader, hash), syscall.EACCES, "check_map_prog_compatibility"},
 		{"new on old", "6.18.15", "rsa2048", &new.Loader, syscall.EKEYREJECTED, "public_key_verify_signature"},
-		{"new, no signature", "7.3", "rsa2048", &unsigned, syscall.EINVAL, "bpf_prog_verify_signature"},
+		{"new, an empty signature", "7.3", "rsa2048", unsigned(new.Loader), syscall.EINVAL, "bpf_prog_verify_signature"},
+		{"old, an empty signature", "7.2", "rsa2048", unsigned(old.Loader), syscall.EBADMSG, "asn1_ber_decoder"},
+		{"a few bytes behind the instructions", "7.2", "rsa2048", &followed, accepted, ""},
+		{"plain", "7.3", "rsa2048", with(0xbf, 0x16, 0, 0, 0, 0, 0, 0), accepted, ""},
+		{"a map by its descriptor", "7.3", "rsa2048", with(0x18, 0x11, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), syscall.EINVAL, "check_and_resolve_insns"},
+		{"a map's value by its descriptor", "7.3", "rsa2048", with(0x18, 0x21, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), syscall.EINVAL, "check_and_resolve_insns"},
+		{"a variable of the kernel", "7.3", "rsa2048", with(0x18, 0x31, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), syscall.EACCES, "__add_used_btf"},
+		{"a module's function", "7.3", "rsa2048", with(0x85, 0x20, 1, 0, 3, 0, 0, 0), syscall.EACCES, "fd_array_get_btf"},
+		{"a kernel's function", "7.3", "rsa2048", with(0x85, 0x20, 0, 0, 3, 0, 0, 0), accepted, ""},
 		{"before signatures", "6.12", "rsa2048", &new.Loader, syscall.EINVAL, "map_create"},
 		{"nothing", "7.3", "rsa2048", &bpf.Loader{}, syscall.E2BIG, "bpf_prog_load"},
 	} {
@@ -152,8 +173,45 @@ func TestVerify(t *testing.T) {
 	if _, err := bpf.Verify(judge(t, "6.18", "rsa2048"), &old.Loader); err == nil {
 		t.Error("decided for a release that is not known to have the field excl")
 	}
+	for release, l := range map[string]bpf.Loader{"7.2": old.Loader, "7.3": new.Loader} {
+		l.Signature = nil
+		if v, err := bpf.Verify(judge(t, release, "rsa2048"), &l); err == nil {
+			t.Errorf("%s decided about a program without a signature: %+v", release, v)
+		}
+	}
 	if _, err := bpf.Verify(nil, &old.Loader); err == nil {
 		t.Error("decided without a kernel")
+	}
+}
+
+// TestConfiguration: a kernel that was built without what verifies programs says so to each of
+// them. Without CONFIG_SYSTEM_DATA_VERIFICATION Linux 6.18.44 was seen to return EOPNOTSUPP.
+func TestConfiguration(t *testing.T) {
+	_, old := skeleton(t, "allowlist-6.18-rsa2048")
+	const enough = "CONFIG_CRYPTO_SHA256=y\nCONFIG_BPF_SYSCALL=y\nCONFIG_KEYS=y\nCONFIG_SYSTEM_DATA_VERIFICATION=y\n"
+	for _, test := range []struct {
+		without string
+		errno   syscall.Errno
+	}{{"-", 0}, {"CONFIG_SYSTEM_DATA_VERIFICATION=y", syscall.EOPNOTSUPP}, {"CONFIG_KEYS=y", syscall.EINVAL}, {"CONFIG_BPF_SYSCALL=y", syscall.ENOSYS}} {
+		path := filepath.Join(t.TempDir(), "config")
+		text := "# Linux/x86 6.18.44 Kernel Configuration\n" + strings.Replace(enough, test.without, "", 1)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		rules, err := kernel.OfConfig(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ring kernel.Ring
+		ring.Add(cert(t, "rsa2048"))
+		v, err := bpf.Verify(kernel.NewJudgeOf(rules, &ring, kernel.BPF, kernel.Builtin), &old.Loader)
+		if err != nil {
+			t.Errorf("without %s: %v", test.without, err)
+			continue
+		}
+		if v.Errno != test.errno || v.Accepted != (test.errno == 0) || !v.Accepted && v.Cause != "not-built" {
+			t.Errorf("without %s: %s, %s: %s", test.without, v.Name(), v.Cause, v.Reason)
+		}
 	}
 }
 
@@ -191,168 +249,17 @@ func TestSignRefuses(t *testing.T) {
 			t.Errorf("%d bytes of instructions: %v", n, err)
 		}
 	}
+	for what, code := range map[string][]byte{
+		"zeros": make([]byte, 16), "ones": bytes.Repeat([]byte{0xff}, 80), "an object": append([]byte("\x7fELF\x02\x01\x01\x00"), make([]byte, 56)...),
+		"text": []byte(strings.Repeat("/* SPDX-License-Identifier: GPL-2.0 */\n\n", 8)), "no exit": old.Instructions[:len(old.Instructions)-bpf.InstructionSize],
+	} {
+		if _, err := (&bpf.Loader{Instructions: code}).Sign(t.Context(), signer); err == nil || !strings.Contains(err.Error(), "no BPF program") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
 	if _, err := new.Sign(t.Context(), nil); err == nil {
 		t.Error("signed by nobody")
 	}
-}
-
-// arrays is a skeleton of the least size.
-const arrays = `static inline int x__load(struct x *skel) {
-	struct bpf_load_and_run_opts opts = {}; int err;
-	static const char opts_data[] __attribute__((__aligned__(8))) = "d";
-	static const char opts_insn[] __attribute__((__aligned__(8))) = "\0\x01\2345678";
-	static const char opts_sig[] __attribute__((__aligned__(8))) = "s";
-	static const char opts_excl_hash[] __attribute__((__aligned__(8))) = "h";
-	opts.signature = (void *)opts_sig; opts.signature_sz = sizeof(opts_sig) - 1;
-	opts.excl_prog_hash = (void *)opts_excl_hash; opts.excl_prog_hash_sz = sizeof(opts_excl_hash) - 1;
-	opts.keyring_id = skel->keyring_id; opts.ctx = (struct bpf_loader_ctx *)skel;
-	opts.data_sz = sizeof(opts_data) - 1; opts.data = (void *)opts_data;
-	opts.insns_sz = sizeof(opts_insn) - 1; opts.insns = (void *)opts_insn;
-	err = bpf_load_and_run(&opts); if (err < 0) return err;
-	return 0;
-}`
-
-// TestSpelling: what a C compiler takes for the same arrays is read as the same.
-func TestSpelling(t *testing.T) {
-	code := "\x00\x01\x9c5678"
-	for name, source := range map[string]string{
-		"plain":       arrays,
-		"no space":    strings.ReplaceAll(arrays, " = ", "="),
-		"lines":       strings.ReplaceAll(arrays, " = ", "\n\t=\n\t"),
-		"CRLF":        strings.ReplaceAll(strings.ReplaceAll(arrays, " = ", "\r\n=\r\n"), `"d"`, "\"\\\r\nd\\\r\n\""),
-		"brackets":    strings.ReplaceAll(arrays, "[]", `[ /* a */ ]`),
-		"parts":       strings.ReplaceAll(arrays, `"d"`, "\"\" /* a */ \"d\" // b\n \"\""),
-		"octal":       strings.ReplaceAll(arrays, `\0\x01\234`, `\000\001\x9c""`),
-		"continued":   strings.ReplaceAll(arrays, `\0\x01`, "\\\n\\0\\\n\\x01\\\n"),
-		"comments":    `/* opts_sig[] = "x"; */ // opts_sig[] = "y";` + "\n" + arrays,
-		"in a string": `char *s = "opts_sig[] = \"z\";";` + arrays,
-		"apostrophe":  arrays + `char c = '"', d = '\'';`,
-		"guard":       "/* a */\n#ifndef X\n#define X\n" + arrays + "\n#ifdef __cplusplus\n#endif\n#endif /* X */\n",
-	} {
-		s, err := bpf.ParseSkeleton([]byte(source))
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-			continue
-		}
-		if c := compiled(t, source); c != fmt.Sprintf("%x %x %x %x\n", s.Instructions, s.Data, s.Signature, s.ExclusiveHash) {
-			t.Errorf("%s: a compiler reads %s", name, c)
-		}
-		if string(s.Instructions) != code || string(s.Data) != "d" || string(s.Signature) != "s" || string(s.ExclusiveHash) != "h" {
-			t.Errorf("%s: %q %q %q %q", name, s.Instructions, s.Data, s.Signature, s.ExclusiveHash)
-		}
-		changed, err := bpf.ParseSkeleton(s.WithSignature([]byte("\x00another")))
-		if err != nil || string(changed.Signature) != "\x00another" || string(changed.Instructions) != code || string(changed.Data) != "d" {
-			t.Errorf("%s: after the change: %v", name, err)
-		}
-	}
-}
-
-// compiled is what a C compiler reads of the arrays, in hexadecimal.
-func compiled(t *testing.T, source string) string {
-	t.Helper()
-	dir := t.TempDir()
-	program := `#include <stdio.h>
-struct bpf_load_and_run_opts {
-	struct bpf_loader_ctx *ctx; const void *data, *insns, *signature, *excl_prog_hash;
-	unsigned data_sz, insns_sz, signature_sz, excl_prog_hash_sz; int keyring_id;
-};
-struct x { int keyring_id; };
-static void show(const unsigned char *b, unsigned n, const char *end) { for (unsigned i = 0; i < n; i++) printf("%02x", b[i]); printf("%s", end); }
-static int bpf_load_and_run(struct bpf_load_and_run_opts *o) {
-	show(o->insns, o->insns_sz, " "); show(o->data, o->data_sz, " "); show(o->signature, o->signature_sz, " "); show(o->excl_prog_hash, o->excl_prog_hash_sz, "\n");
-	return 0;
-}
-` + source + `
-int main(void) { struct x x = { 0 }; return x__load(&x); }
-`
-	if err := os.WriteFile(filepath.Join(dir, "x.c"), []byte(program), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	compiler := exec.Command(testenv.Tool(t, "gcc"), "-w", "-o", "x", "x.c")
-	compiler.Dir = dir
-	if out, err := compiler.CombinedOutput(); err != nil {
-		return fmt.Sprintf("%v %s", err, out)
-	}
-	out, err := exec.Command(filepath.Join(dir, "x")).Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(out)
-}
-
-// TestHostile: what is no skeleton ends in an error that says what it is.
-func TestHostile(t *testing.T) {
-	replace := func(old, new string) string { return strings.Replace(arrays, old, new, 1) }
-	for source, want := range map[string]string{
-		"":                             "not a light skeleton",
-		"int main(void) { return 0; }": "not a light skeleton",
-		"\x7fELF\x02\x01\x01":          "not a light skeleton",
-		replace(`static const char opts_insn[] __attribute__((__aligned__(8))) = "\0\x01\2345678";`, ""): "is not signed",
-		replace(`static const char opts_sig[] __attribute__((__aligned__(8))) = "s";`, ""):               "is not signed",
-		replace(`static const char opts_excl_hash[] __attribute__((__aligned__(8))) = "h";`, ""):         "is not signed",
-		"opts.insns = (void *)\"x\"; err = bpf_load_and_run(&opts);":                                     "is not signed",
-		arrays + `char opts_sig[] = "t";`:                                                                "opts_sig is defined twice",
-		replace(`"s"`, `s`):                                                                              "opts_sig is no string",
-		replace(`"s"`, `{ 1, 2 }`):                                                                       "opts_sig is no string",
-		replace(`opts_sig[]`, `opts_sig[8]`):                                                             "opts_sig has a size of its own",
-		replace(`"s"`, `"s" + 1`):                                                                        "opts_sig is no string",
-		replace(`"s"`, `"s`):                                                                             "",
-		replace(`"s";`, `"s`):                                                                            "",
-		replace(`"s"`, `"\x"`):                                                                           "an escape without digits",
-		replace(`"s"`, `"\x100"`):                                                                        "larger than a byte",
-		replace(`"s"`, `"\400"`):                                                                         "larger than a byte",
-		replace(`"s"`, `"\q"`):                                                                           "an escape that C does not have",
-		replace(`"s"`, "\"s\n\""):                                                                        "does not end on its line",
-		arrays + `"`:                                                                                     "a string that does not end",
-		arrays + `"\`:                                                                                    "a string that does not end",
-		arrays + "\n\n\"":                                                                                "line 16",
-		arrays[:60]:                                                                                      "",
-		strings.Repeat("opts_sig[] x ", 100_000):                                                         "not a light skeleton",
-		strings.Repeat("opts_sig", 100_000):                                                              "not a light skeleton",
-		strings.Repeat("/*", 100_000) + strings.Repeat(`"\`, 100_000):                                    "not a light skeleton",
-		strings.Repeat(`opts_sig[] = "" `, 50_000):                                                       "opts_sig is no string",
-		`opts_sig[] = ` + strings.Repeat(`"\x41"`, 100_000) + `; /*`:                                     "not a light skeleton",
-		strings.Repeat("'", 100_000) + "opts_sig[] = \"a\"; '\\":                                         "not a light skeleton",
-		string(make([]byte, bpf.MaxSkeleton+1)):                                                          "kernels take at most",
-		"opts_sig[" + strings.Repeat("9", 100_000) + "] = \"\"; char x":                                  "has a size of its own",
-	} {
-		_, err := bpf.ParseSkeleton([]byte(source))
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%.60q: %v, want %q", source, err, want)
-		}
-	}
-	unsigned, err := os.ReadFile("../testdata/bpf/allowlist-unsigned.lskel.h")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := bpf.ParseSkeleton(unsigned); !errors.Is(err, bpf.ErrUnsigned) {
-		t.Errorf("unsigned: %v", err)
-	}
-}
-
-// FuzzParseSkeleton: no panic, and what is read is read again of the header that
-// WithSignature makes.
-func FuzzParseSkeleton(f *testing.F) {
-	f.Add([]byte(arrays))
-	source, _ := skeleton(f, "allowlist-7.3-rsa2048")
-	f.Add(source)
-	f.Fuzz(func(t *testing.T, source []byte) {
-		s, err := bpf.ParseSkeleton(source)
-		if err != nil {
-			return
-		}
-		s.Scheme()
-		s.Hash()
-		s.DataMatches()
-		message := []byte("\x00\xffsigned")
-		again, err := bpf.ParseSkeleton(s.WithSignature(message))
-		if err != nil {
-			t.Fatalf("after the change: %v", err)
-		}
-		if !bytes.Equal(again.Signature, message) || !bytes.Equal(again.Instructions, s.Instructions) || !bytes.Equal(again.Data, s.Data) {
-			t.Error("the change has changed something else")
-		}
-	})
 }
 
 // FuzzVerify: no panic, whatever the parts of a loader are.
@@ -432,53 +339,6 @@ func Example() {
 	// .builtin_trusted_keys refuses: ENOKEY
 }
 
-// TestOtherUse: a compiler may see another program than was signed, or none that is signed,
-// where a header is not bpftool's word for word.
-func TestOtherUse(t *testing.T) {
-	replace := func(old, new string) string {
-		t.Helper()
-		if !strings.Contains(arrays, old) {
-			t.Fatalf("no %q", old)
-		}
-		return strings.Replace(arrays, old, new, 1)
-	}
-	call := "err = bpf_load_and_run(&opts);"
-	for what, source := range map[string]string{
-		"no signature":            replace("opts.signature = (void *)opts_sig; opts.signature_sz = sizeof(opts_sig) - 1;", ""),
-		"an empty signature":      replace("sizeof(opts_sig) - 1", "0"),
-		"no exclusive map":        replace("opts.excl_prog_hash = (void *)opts_excl_hash; opts.excl_prog_hash_sz = sizeof(opts_excl_hash) - 1;", ""),
-		"data for instructions":   replace("opts.insns = (void *)opts_insn", "opts.insns = (void *)opts_data"),
-		"a byte more":             replace("sizeof(opts_insn) - 1", "sizeof(opts_insn)"),
-		"set once more":           replace(call, "opts.insns = evil; "+call),
-		"by a pointer":            replace(call, "*(void **)((char *)&opts + 8) = evil; "+call),
-		"returned before":         replace(call, "return 0; "+call),
-		"loaded twice":            replace(call, "bpf_load_and_run(&other); "+call),
-		"in another function":     arrays + " int f(void) { return bpf_load_and_run(&x); }",
-		"copied over":             arrays + " void f(void) { g(opts_insn); }",
-		"a macro":                 "#define opts_insn evil\n" + arrays,
-		"a macro of a field":      "#define insns data\n" + arrays,
-		"left out":                "#if 0\n" + arrays + "\n#endif\n",
-		"left out for C":          "#ifdef __cplusplus\n" + arrays + "\n#endif\n",
-		"behind a guard":          "#ifndef X\n#define X\n#endif\n" + arrays,
-		"included":                "#include \"evil.h\"\n" + arrays,
-		"an alternative":          "#ifndef X\n#define X\n#else\n" + arrays + "\n#endif\n",
-		"a digraph":               "%:define opts_insn evil\n" + arrays,
-		"a trigraph":              "// ?" + "?/\n" + arrays,
-		"a continued comment":     "// \\ \n" + arrays,
-		"a continued word":        replace("opts.insns =", "opts.in\\\nsns ="),
-		"a raw string":            `char *s = R"x("; )x";` + arrays,
-		"a zero byte":             "//\x00\n" + arrays,
-		"another skeleton's name": strings.Replace(arrays, "struct x", "struct y", 1),
-		"no function":             replace("static inline int x__load(struct x *skel) ", "void *f(void) "),
-		"a pragma":                "#pragma push_macro(\"opts\")\n" + arrays,
-		"behind the end":          "#ifndef X\n#define X\n" + arrays + "\n#endif\nint x;\n",
-	} {
-		if _, err := bpf.ParseSkeleton([]byte(source)); err == nil {
-			t.Errorf("%s: taken", what)
-		}
-	}
-}
-
 // TestFalseCheck: a comparison of the map's digest counts where libbpf puts it and as it does.
 func TestFalseCheck(t *testing.T) {
 	if _, oldest := skeleton(t, "allowlist-7.7-rsa2048"); oldest.Scheme() != bpf.Instructions || !oldest.DataMatches() {
@@ -513,6 +373,39 @@ func TestFalseCheck(t *testing.T) {
 		var scheme *bpf.SchemeError
 		if err := loader.CheckScheme(bpf.Instructions); !errors.As(err, &scheme) {
 			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// TestFalseCleanup: no jump, call or end may stand in front of the comparison, or in what a
+// comparison that fails goes to, and lead past it.
+func TestFalseCleanup(t *testing.T) {
+	for name, checked := range map[string]int{"allowlist-7.7-rsa2048": 30 + 4*7, "allowlist-6.18-rsa2048": 30 + 5 + 4*7} {
+		_, genuine := skeleton(t, name)
+		for at := range checked {
+			past := byte(checked - at - 1)
+			for what, instruction := range map[string][]byte{
+				"goto":          {0x05, 0, past, 0, 0, 0, 0, 0},
+				"gotol":         {0x06, 0, 0, 0, past, 0, 0, 0},
+				"may_goto":      {0xe5, 0, past, 0, 0, 0, 0, 0},
+				"if r7 == -22":  {0x15, 7, past, 0, 0xea, 0xff, 0xff, 0xff},
+				"if r6 != 0":    {0x55, 6, past, 0, 0, 0, 0, 0},
+				"if w6 == w6":   {0x1e, 0x66, past, 0, 0, 0, 0, 0},
+				"a local call":  {0x85, 0x10, 0, 0, past, 0, 0, 0},
+				"a helper":      {0x85, 0, 0, 0, 6, 0, 0, 0},
+				"a kfunc":       {0x85, 0x20, 0, 0, 1, 0, 0, 0},
+				"exit":          {0x95, 0, 0, 0, 0, 0, 0, 0},
+				"something":     {0xbf, 0x66, 0, 0, 0, 0, 0, 0},
+				"r7 = 0":        {0xb7, 7, 0, 0, 0, 0, 0, 0},
+				"a map's value": {0x7b, 0x10, 0, 0, 0, 0, 0, 0},
+			} {
+				other := genuine.Loader
+				other.Instructions = bytes.Clone(other.Instructions)
+				copy(other.Instructions[at*bpf.InstructionSize:], instruction)
+				if !bytes.Equal(other.Instructions, genuine.Instructions) && other.Scheme() == bpf.Instructions {
+					t.Errorf("%s: %s in the place of instruction %d: counts as a comparison", name, what, at)
+				}
+			}
 		}
 	}
 }

@@ -42,11 +42,19 @@ func (l *Loader) CheckScheme(s Scheme) error {
 	if n := len(l.Instructions) + len(l.Data); s == InstructionsAndMap && n > MaxPayload {
 		return &SizeError{"bytes of instructions and data", n, MaxPayload}
 	}
+	if !l.ends() {
+		return errNoEnd
+	}
 	if l.lacksData() {
 		return ErrNoData
 	}
 	if made := l.Scheme(); made != s && (len(l.Data) > 0 || made == Instructions) {
 		return &SchemeError{made, s}
+	}
+	if s == InstructionsAndMap {
+		if err := l.checkBound(); err != nil {
+			return err
+		}
 	}
 	if hash := l.Hash(); l.ExclusiveHash != nil && !bytes.Equal(l.ExclusiveHash, hash[:]) {
 		return &HashError{l.ExclusiveHash, hash[:]}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"syscall"
 
 	"sign-file/kernel"
@@ -41,7 +42,7 @@ func Verify(judge *kernel.Judge, l *Loader) (*kernel.Verdict, error) {
 	if l.lacksData() {
 		return nil, fmt.Errorf("not decided: %w", ErrNoData)
 	}
-	if len(l.Signature) == 0 {
+	if l.Signature == nil {
 		return nil, errors.New("not decided: no signature, and without one a kernel takes it as it takes any program")
 	}
 	v, err := judgePayload(judge, l, scheme)
@@ -51,12 +52,20 @@ func Verify(judge *kernel.Judge, l *Loader) (*kernel.Verdict, error) {
 	if !l.mayUseMap() {
 		return refusal(k, syscall.EACCES, whereHash, getAnew, reasonHash), nil
 	}
+	if scheme == InstructionsAndMap {
+		if err := l.checkBound(); err != nil {
+			return refusal(k, err.errno, err.function, otherScheme(scheme), "the signature is accepted, and then the verifier refuses the program: %v", err), nil
+		}
+	}
 	if l.Scheme() == Instructions {
 		if refused, err := l.judgeLoader(k, scheme); refused != nil || err != nil {
 			return refused, err
 		}
 	} else if scheme == Instructions && len(l.Data) > 0 {
 		v.Lax = "this signature does not cover the data, and neither does the loader compare them"
+	}
+	if l.TakesFromHost() {
+		v.Lax = strings.TrimPrefix(v.Lax+"; "+hostSays, "; ")
 	}
 	return v, nil
 }
@@ -67,6 +76,7 @@ const (
 	whereField = "check_ptr_to_map_access"
 	whereRun   = "BPF_PROG_RUN" // the loader itself, and no function of the kernel
 	reasonHash = "excl_prog_hash is that of another program"
+	hostSays   = "what runs the loader may change sizes of maps and values of global variables, which bpftool of Linux 7.2 or later prevents"
 )
 
 func refusal(k *kernel.Kernel, errno syscall.Errno, function, advice, format string, args ...any) *kernel.Verdict {
@@ -99,7 +109,7 @@ func (l *Loader) refusedBefore(k *kernel.Kernel, scheme Scheme) *kernel.Verdict 
 		return refusal(k, syscall.EINVAL, "bpf_check", getAnew, "the last instruction is half of one")
 	case bound && !l.mayUseMap():
 		return refusal(k, syscall.EACCES, whereHash, getAnew, reasonHash)
-	case bound && len(l.Signature) == 0, len(l.Signature) > MaxSignature:
+	case bound && l.Signature != nil && len(l.Signature) == 0, len(l.Signature) > MaxSignature:
 		return refusal(k, syscall.EINVAL, where, "sign it again: sign-file bpf sign", "a signature of %d bytes: BPF_PROG_LOAD takes 1 to %d", len(l.Signature), MaxSignature)
 	case bound && size > MaxPayload:
 		return refusal(k, syscall.E2BIG, where, "make the object smaller", "%d bytes of instructions and data, and %d may be signed", size, MaxPayload)
@@ -178,9 +188,7 @@ func judgePayload(judge *kernel.Judge, l *Loader, scheme Scheme) (*kernel.Verdic
 }
 
 func judgeAs(judge *kernel.Judge, l *Loader, scheme Scheme) (*kernel.Verdict, error) {
-	whole := *l
-	whole.Instructions = l.Instructions[:len(l.Instructions)/InstructionSize*InstructionSize]
-	payload := whole.Payload(scheme)
+	payload := l.Payload(scheme)
 	v, err := judge.Message(l.Signature, io.NewSectionReader(bytes.NewReader(payload), 0, int64(len(payload))))
 	if v != nil {
 		v.Kernel = judge.Kernel().Release()

@@ -5,8 +5,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // Cause is one of the reasons for which kernels refuse modules, by what people see of it:
@@ -32,6 +30,7 @@ const (
 	causeUnavailable = "unavailable-key"
 	causeUnsupported = "unsupported-crypto"
 	causeBlacklisted = "blacklisted"
+	causeNotBuilt    = "not-built"
 )
 
 const (
@@ -90,6 +89,9 @@ func Causes() []Cause {
 		{Name: "unsigned-value", Text: "the map value is not signed",
 			Advice: "sign it: sign-file map sign <hash algo> <key> <x509> <data> <value>",
 			checks: []syscall.Errno{syscall.ENOENT, syscall.EINVAL}, functions: []string{mapFunction}},
+		{Name: causeNotBuilt, Errnos: []syscall.Errno{syscall.EOPNOTSUPP},
+			Text:   "the kernel was built without what verifies signatures of BPF programs",
+			Advice: "use a kernel that was built with CONFIG_BPF_SYSCALL, CONFIG_KEYS and CONFIG_SYSTEM_DATA_VERIFICATION", checks: []syscall.Errno{syscall.EOPNOTSUPP}},
 		{Name: "malformed", Errnos: []syscall.Errno{malformed, syscall.EINVAL},
 			Logs:   []string{"PKCS#7 signature info has unexpected non-zero params", "PKCS#7 signature with non-detached data", "PKCS7:"},
 			Text:   "the signature is damaged, or no signature of a module",
@@ -164,7 +166,7 @@ func meansErrno(text string, errno syscall.Errno) bool {
 		return true
 	}
 	words := strings.FieldsFunc(text, func(r rune) bool { return !(r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z') })
-	return slices.ContainsFunc(words, func(w string) bool { return strings.EqualFold(w, unix.ErrnoName(errno)) }) ||
+	return slices.ContainsFunc(words, func(w string) bool { return strings.EqualFold(w, ErrnoName(errno)) }) ||
 		containsFold(text, errno.Error())
 }
 

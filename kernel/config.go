@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -97,6 +98,12 @@ func (k *Kernel) configure(text []byte) {
 		k.platformModules = no
 	}
 	k.revocations = on("SYSTEM_REVOCATION_LIST")
+	k.withoutBPF = ""
+	for _, option := range []string{optionData, optionKeys, optionBPF} { // the kernel comes upon the last of these first
+		if !on(option) {
+			k.withoutBPF = option
+		}
+	}
 	k.decompresses = ""
 	for _, format := range []string{"zstd", "xz", "gzip"} { // decompress.c takes the last of these
 		if of("MODULE_DECOMPRESS") == builtin && of("MODULE_COMPRESS_"+strings.ToUpper(format)) == builtin {
@@ -108,6 +115,24 @@ func (k *Kernel) configure(text []byte) {
 		k.xzFilters[filter.option] = of(filter.option) == builtin
 	}
 	k.Unchecked, k.Enforce = of("MODULE_SIG") != builtin, of("MODULE_SIG_FORCE") == builtin
+}
+
+// What a kernel verifies BPF programs with.
+const (
+	optionBPF  = "BPF_SYSCALL"
+	optionKeys = "KEYS"
+	optionData = "SYSTEM_DATA_VERIFICATION"
+)
+
+// checkBPF refuses every signature of a BPF program where the kernel was built without what
+// verifies them.
+func (k *Kernel) checkBPF() error {
+	refusal := map[string]error{
+		optionBPF:  refuse(syscall.ENOSYS, "bpf", "this kernel has no bpf(2) (CONFIG_%s is off)", optionBPF),
+		optionKeys: refuse(syscall.EINVAL, "bpf_lookup_system_key", "this kernel has no keyrings (CONFIG_%s is off)", optionKeys),
+		optionData: refuse(syscall.EOPNOTSUPP, "bpf_verify_pkcs7_signature", "this kernel can't verify signatures of BPF programs (CONFIG_%s is off)", optionData),
+	}[k.withoutBPF]
+	return advised(refusal, causeNotBuilt, "use a kernel that was built with CONFIG_%s", k.withoutBPF)
 }
 
 // Running is this machine's. note is not empty where its rules are guessed.

@@ -193,6 +193,11 @@ func (j *Judge) Message(message []byte, data *io.SectionReader) (*Verdict, error
 }
 
 func (j *Judge) message(message []byte, data *io.SectionReader) (*Verdict, error) {
+	if j.usage == BPF {
+		if err := j.kernel.checkBPF(); err != nil {
+			return j.refused(err)
+		}
+	}
 	m, err := j.parseMessage(message)
 	if err == nil {
 		err = m.check(j, &contents{data: data})

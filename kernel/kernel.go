@@ -56,6 +56,9 @@ type Kernel struct {
 	// (mod_verify_sig); revocations: CONFIG_SYSTEM_REVOCATION_LIST.
 	platformModules answer
 	revocations     bool
+	// withoutBPF is the option that it lacks to verify signatures of BPF programs; empty for
+	// none.
+	withoutBPF string
 	// decompresses is the format of modules that the kernel decompresses by itself, gzip,
 	// xz or zstd; empty for none. xzFilters are those of its xz, by their options.
 	decompresses string

@@ -53,7 +53,15 @@ func (r *Refusal) Error() string {
 }
 
 // Name returns the errno's symbol, for instance EBADMSG.
-func (r *Refusal) Name() string { return unix.ErrnoName(r.Errno) }
+func (r *Refusal) Name() string { return ErrnoName(r.Errno) }
+
+// ErrnoName is the kernel's name for an errno, for instance EKEYREJECTED.
+func ErrnoName(errno syscall.Errno) string {
+	if errno == syscall.EOPNOTSUPP {
+		return "EOPNOTSUPP" // which the C library calls ENOTSUP as well
+	}
+	return unix.ErrnoName(errno)
+}
 
 // Unwrap gives errors.Is the errno.
 func (r *Refusal) Unwrap() error { return r.Errno }

@@ -171,6 +171,7 @@ func TestBPFRefuses(t *testing.T) {
 		{"kernel without signatures", "allowlist-7.3-rsa2048", []string{"--kernel", "6.12"}, 2, "from 6.18 on"},
 		{"no kernel", "allowlist-7.3-rsa2048", []string{"--kernel", "x"}, 2, "not a kernel release"},
 		{"unsigned", "allowlist-unsigned", nil, 1, "bpftool gen skeleton -L -S"},
+		{"a skeleton as a bare loader", "allowlist-7.3-rsa2048", []string{"--insns", "../testdata/bpf/allowlist-7.3-rsa2048.lskel.h"}, 1, "name it without --insns"},
 		{"data alone", "allowlist-7.3-rsa2048", []string{"--data", cert}, 2, "--data wants --insns"},
 		{"hash", "allowlist-7.3-rsa2048", nil, 1, "unknown"},
 	} {
@@ -201,6 +202,48 @@ func TestBPFRefuses(t *testing.T) {
 		t.Errorf("the key was overwritten\n%s", out)
 	}
 	checkSameBytes(t, copied, key)
+}
+
+// TestBPFWordForWord: a header that is not bpftool's is neither signed nor verified, and says
+// where it differs.
+func TestBPFWordForWord(t *testing.T) {
+	key, cert := bpfKeys+"rsa2048.key", bpfKeys+"rsa2048.x509"
+	for says, change := range map[string]func(string) string{
+		"line 3: bpftool writes __ALLOWLIST_SKEL_H__ here": func(s string) string { return strings.ReplaceAll(s, "__ALLOWLIST_SKEL_H__", "return") },
+		"line 1: bpftool ends lines without a carriage":    func(s string) string { return strings.ReplaceAll(s, "\n", "\r\n") },
+		"nothing behind the last #endif":                   func(s string) string { return s + "/* */\n" },
+		`bpftool writes "static inline int" here`: func(s string) string {
+			return strings.Replace(s, "\nstatic inline int\n", "\n/\\\n*\nstatic inline int\n", 1)
+		},
+	} {
+		file := lskel(t, "allowlist-7.3-rsa2048")
+		changed := change(string(readFile(t, file)))
+		writeFile(t, file, changed, 0o600)
+		if out, err := run(t, nil, program(t), "bpf", "sign", "sha256", key, cert, file); err == nil || exitStatus(err) != 1 || !strings.Contains(out, says) {
+			t.Errorf("%s: signed: %v\n%s", says, err, out)
+		}
+		if out, err := run(t, nil, program(t), "bpf", "verify", "--kernel", "7.3", "--trusted", cert, file); err == nil || exitStatus(err) != 3 || !strings.Contains(out, says) {
+			t.Errorf("%s: verified: %v\n%s", says, err, out)
+		}
+		if string(readFile(t, file)) != changed {
+			t.Errorf("%s: the file was changed", says)
+		}
+	}
+}
+
+// TestBPFHost: who signs or verifies a loader of bpftool 7.7 is told what it leaves open.
+func TestBPFHost(t *testing.T) {
+	key, cert := bpfKeys+"rsa2048.key", bpfKeys+"rsa2048.x509"
+	for name, told := range map[string]bool{"kinds-7.7": true, "kinds-6.18": false, "kinds-7.3": false} {
+		file := lskel(t, name)
+		kernel := map[string]string{"kinds-7.7": "6.18.15", "kinds-6.18": "7.2", "kinds-7.3": "7.3"}[name]
+		for _, args := range [][]string{{"sign", "sha256", key, cert, file}, {"verify", "--kernel", kernel, "--trusted", cert, file}, {"inspect", file}} {
+			out := mustRun(t, nil, program(t), append([]string{"bpf"}, args...)...)
+			if strings.Contains(out, "values of global variables") != told {
+				t.Errorf("%s: %s says %s", name, args[0], out)
+			}
+		}
+	}
 }
 
 // TestBPFToken: a key on a token signs to the same bytes.

@@ -4,7 +4,7 @@
  *
  * Has the kernel verify the signed policy with a keyring (0 builtin, 1 secondary, 2 platform,
  * or a serial number), and pins its program. DENIED would replace the signed address by
- * another one before the program is loaded, if that could be done.
+ * another one before the program is loaded: only a loader of bpftool before 7.8 lets it.
  */
 #include <errno.h>
 #include <stdio.h>

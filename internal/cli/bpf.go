@@ -113,6 +113,9 @@ func (p *program) bareLoader(c *cli.Context) (*loaderFile, error) {
 	if l.Instructions, err = p.readAll(code, bpf.MaxPayload); err == nil && data != "" {
 		l.Data, err = p.readAll(data, bpf.MaxPayload)
 	}
+	if _, is := bpf.ParseSkeleton(l.Instructions); err == nil && !errors.Is(is, bpf.ErrNoSkeleton) {
+		err = about(code, errors.New("is a skeleton, and no bare loader: name it without --insns"))
+	}
 	return l, err
 }
 
@@ -250,6 +253,7 @@ func (p *program) bpfSign(c *cli.Context) error {
 	if err := keepInputs(c, out, l, args[1], args[2]); err != nil {
 		return err
 	}
+	p.warnOfHost(l)
 	signer, closeKey, err := p.openSigner(c.Context, p.askPIN(), args[0], args[1], args[2], messageForm{likeBPFTool: true})
 	if err != nil {
 		return err
@@ -267,11 +271,19 @@ func (p *program) bpfAttach(c *cli.Context) error {
 	if err := keepInputs(c, out, l, c.String("cert"), c.String("signature")); err != nil {
 		return err
 	}
+	p.warnOfHost(l)
 	signer, mistake, err := p.presigned(c, messageForm{likeBPFTool: true})
 	if err != nil {
 		return err
 	}
 	return p.signLoader(c, l, signer, mistake, out)
+}
+
+// warnOfHost tells of a loader with parts that no signature covers.
+func (p *program) warnOfHost(l *loaderFile) {
+	if l.TakesFromHost() {
+		p.warn("%s: what runs this loader may change sizes of maps and values of global variables, whoever has signed it (bpftool of Linux 7.2 or later makes loaders that take none)", l.name)
+	}
 }
 
 // keepInputs refuses an output that is one of the inputs, or another program's skeleton, as
@@ -445,6 +457,8 @@ type loaderReport struct {
 	ExclProgHash string `json:"excl_prog_hash,omitempty"`
 	HashMatches  bool   `json:"excl_prog_hash_matches"`
 	DataMatches  bool   `json:"data_matches"`
+	// TakesFromHost: what runs the loader may change sizes of maps and values of variables.
+	TakesFromHost bool `json:"takes_from_host"`
 	// Problem is why no signature would help.
 	Problem   string        `json:"problem,omitempty"`
 	Signature messageReport `json:"signature"`
@@ -471,7 +485,7 @@ func reportLoader(l *loaderFile) loaderReport {
 	r := loaderReport{
 		fileField: fileNamed(l.name), Instructions: len(l.Instructions) / bpf.InstructionSize, DataSize: len(l.Data),
 		Scheme: scheme.String(), PayloadSize: len(l.Payload(scheme)), Hash: hex.EncodeToString(hash[:]),
-		ExclProgHash: hex.EncodeToString(l.ExclusiveHash), HashMatches: bytes.Equal(hash[:], l.ExclusiveHash), DataMatches: l.DataMatches(),
+		ExclProgHash: hex.EncodeToString(l.ExclusiveHash), HashMatches: bytes.Equal(hash[:], l.ExclusiveHash), DataMatches: l.DataMatches(), TakesFromHost: l.TakesFromHost(),
 		Signature: reportMessage(l.Signature, int64(len(l.Signature)), 0),
 	}
 	if err := l.CheckScheme(scheme); err != nil {
@@ -494,6 +508,9 @@ func (r loaderReport) print(p *program) error {
 		line("data", "%d bytes", r.DataSize),
 		line("payload", "%d bytes", r.PayloadSize),
 		r.Signature.print(p, "  "),
+	}
+	if r.TakesFromHost {
+		errs = append(errs, line("host", "may change sizes of maps and values of global variables, signed or not"))
 	}
 	if r.Problem != "" {
 		errs = append(errs, line("problem", "%s", r.Problem))

@@ -216,7 +216,7 @@ func takeOut(code []byte, first, count int) []byte {
 	return out
 }
 
-// replaceArray replaces an array of a header.
+// replaceArray replaces an array of a header, as bpftool would write it.
 func replaceArray(t testing.TB, source []byte, name string, value []byte) []byte {
 	t.Helper()
 	array := regexp.MustCompile(`(?s)` + name + `\[\][^"]*"[^"]*"`)
@@ -224,12 +224,18 @@ func replaceArray(t testing.TB, source []byte, name string, value []byte) []byte
 		t.Fatalf("not one array %s", name)
 	}
 	var text strings.Builder
-	fmt.Fprintf(&text, "%s[] __attribute__((__aligned__(8))) = \"", name)
-	for i, c := range value {
-		if i%16 == 0 {
-			text.WriteString("\\\n")
+	fmt.Fprintf(&text, "%s[] __attribute__((__aligned__(8))) = \"\\\n", name)
+	column := 0
+	for _, c := range value {
+		digits := `\0`
+		if c != 0 {
+			digits = fmt.Sprintf(`\x%02x`, c)
 		}
-		fmt.Fprintf(&text, `\x%02x`, c)
+		if column += len(digits); column > 78 {
+			text.WriteString("\\\n")
+			column = len(digits)
+		}
+		text.WriteString(digits)
 	}
 	text.WriteByte('"')
 	return array.ReplaceAllLiteral(source, []byte(text.String()))
@@ -297,6 +303,9 @@ func (b *bench) ask(t trial.Trial) {
 	b.Helper()
 	t.Bind = b.scheme == bpf.InstructionsAndMap
 	l := b.job.Loaders[t.Loader].Changed(t.Part, t.Bit)
+	if l.EmptySignature {
+		l.Signature = []byte{}
+	}
 	v, err := bpf.Verify(b.judge(t.Keyring), &bpf.Loader{
 		Instructions: l.Instructions, Data: l.Data, Signature: l.Signature, ExclusiveHash: l.ExclusiveHash,
 	})
@@ -394,6 +403,7 @@ func (b *bench) shapes() {
 
 	if b.scheme == bpf.InstructionsAndMap {
 		b.unbound()
+		b.named()
 	}
 
 	bare := bpf.Loader{Instructions: nothing()}
@@ -403,6 +413,29 @@ func (b *bench) shapes() {
 	b.ask(trial.Trial{Name: "no map, changed", Loader: b.add(bare, 8), Keyring: ring, Part: trial.Instructions, Bit: 32})
 	bare.Signature = b.skeleton("allowlist", b.scheme).Signature
 	b.ask(trial.Trial{Name: "no map, another program's signature", Loader: b.add(bare, 8), Keyring: ring})
+
+	s = b.skeleton("allowlist", b.scheme)
+	s.Instructions = append(slices.Clone(s.Instructions), 1, 2, 3)
+	b.ask(trial.Trial{Name: "bytes behind the instructions", Loader: b.add(s.Loader, contextSize), Keyring: ring})
+	at := b.add(s.Loader, contextSize)
+	b.job.Loaders[at].EmptySignature = true
+	b.ask(trial.Trial{Name: "an empty signature", Loader: at, Keyring: ring})
+}
+
+// named asks Linux 7.3 about programs that name what their signature does not cover.
+func (b *bench) named() {
+	for name, instruction := range map[string][]byte{
+		"a map by its descriptor": {0x18, 0x11, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
+		"a map's value":           {0x18, 0x21, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
+		"a module's function":     {0x85, 0x20, 1, 0, 3, 0, 0, 0},
+	} {
+		l := bpf.Loader{Instructions: append(instruction, nothing()...), Data: make([]byte, 8)}
+		hash := l.Hash()
+		l.ExclusiveHash = hash[:]
+		l.Signature = b.signPayload(&l, b.scheme, "rsa2048")
+		b.ask(trial.Trial{Name: name, Loader: b.add(l, 0), Keyring: ring})
+		b.ask(trial.Trial{Name: name + ", another key", Loader: b.add(l, 0), Keyring: other})
+	}
 }
 
 // unbound asks Linux 7.3 about maps that are not as it wants them: not bound, which is how

@@ -117,6 +117,9 @@ func load(l trial.Loader, keyring int32, bind bool) (trial.Result, error) {
 		license: pointer(license), flags: 1 << 4, // BPF_F_SLEEPABLE
 		signature: pointer(l.Signature), signatureSize: uint32(len(l.Signature)), keyring: keyring,
 	}
+	if l.EmptySignature {
+		attr.signature, attr.signatureSize = unsafe.Pointer(&license[0]), 0
+	}
 	if fds[0] >= 0 {
 		attr.fdArray = unsafe.Pointer(&fds)
 		if bind {

@@ -26,6 +26,8 @@ type Keyring struct {
 type Loader struct {
 	Instructions, Data, Signature, ExclusiveHash []byte
 	ContextSize                                  int
+	// EmptySignature: the pointer to the signature is not null, and it has no bytes.
+	EmptySignature bool
 }
 
 // Trial asks whether a loader is taken.
