@@ -15,8 +15,8 @@ import (
 	"filippo.io/mldsa"
 
 	"sign-file/digest"
+	"sign-file/internal/ecdsaonce"
 	"sign-file/internal/fips204"
-	"sign-file/internal/p384"
 	"sign-file/internal/rsalanes"
 )
 
@@ -59,14 +59,14 @@ func (c *Certificate) CheckSignature(algorithm *digest.Algorithm, sum, signature
 	return fmt.Errorf("%s keys do not verify module signatures", KeyName(key))
 }
 
-// few is how many signatures package p384 checks faster than crypto/ecdsa, which has to
+// few is how many signatures package ecdsaonce checks faster than crypto/ecdsa, which has to
 // get ready first.
 const few = 3
 
 func (c *Certificate) checkECDSA(key *ecdsa.PublicKey, sum, signature []byte) error {
 	verify := ecdsa.VerifyASN1
 	if key.Curve == elliptic.P384() && c.checks.Add(1) <= few && !fips140.Enabled() {
-		verify = p384.Verify
+		verify = ecdsaonce.Verify
 	}
 	if !verify(key, sum, signature) {
 		return ErrSignature

@@ -14,7 +14,7 @@ import (
 	"sync/atomic"
 
 	"sign-file/internal/bounded"
-	"sign-file/internal/p384"
+	"sign-file/internal/ecdsaonce"
 	"sign-file/internal/rsalanes"
 	"sign-file/internal/scheme"
 	"sign-file/keys/internal/pkcs8"
@@ -169,7 +169,7 @@ func usable(key crypto.Signer) crypto.Signer {
 		return rsaKey{&key.PublicKey, engineFor(rsalanes.NumbersOf(key), standard), standard}
 	case *ecdsa.PrivateKey:
 		return ecdsaKey{key}
-	case *p384.PrivateKey:
+	case *ecdsaonce.PrivateKey:
 		return &p384Key{PrivateKey: key, std: sync.OnceValues(key.ECDSA)}
 	}
 	return key
@@ -264,13 +264,13 @@ func (k ecdsaKey) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]by
 	return k.private.Sign(rand.Reader, sum, opts)
 }
 
-// few is how many signatures package p384 makes faster than crypto/ecdsa, which has to
+// few is how many signatures package ecdsaonce makes faster than crypto/ecdsa, which has to
 // get ready first.
 const few = 3
 
 // p384Key is an ECDSA key on P-384.
 type p384Key struct {
-	*p384.PrivateKey
+	*ecdsaonce.PrivateKey
 	made atomic.Int32
 	std  func() (*ecdsa.PrivateKey, error)
 }

@@ -25,7 +25,7 @@ import (
 
 // Parse reads the first private key of a PEM file, whatever text, certificates and
 // parameters are in front of it, or the key of a DER file. It returns an
-// *RSA or *rsa.PrivateKey, *ecdsa.PrivateKey, *p384.PrivateKey or *mldsa.PrivateKey. An encrypted
+// *RSA or *rsa.PrivateKey, *ecdsa.PrivateKey, *ecdsaonce.PrivateKey or *mldsa.PrivateKey. An encrypted
 // key's passphrase comes from pin, which is called for no other, and is wiped after use.
 func Parse(data []byte, pin PINFunc) (crypto.Signer, error) {
 	if isUTF16(data) {

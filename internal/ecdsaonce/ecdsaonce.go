@@ -5,7 +5,7 @@
 // after some signatures. sign-file makes one. So the generator is multiplied here as any
 // other point is, in constant time, by filippo.io/nistec, and the arithmetic modulo the
 // group's order is filippo.io/bigmod's: both are the standard library's own code.
-package p384
+package ecdsaonce
 
 import (
 	"crypto"
@@ -49,12 +49,12 @@ type PrivateKey struct {
 func NewPrivateKey(scalar []byte, public *ecdsa.PublicKey) (*PrivateKey, error) {
 	k := &PrivateKey{public: public}
 	if len(scalar) != size {
-		return nil, errors.New("p384: a private key has 48 bytes")
+		return nil, errors.New("ecdsaonce: a private key has 48 bytes")
 	}
 	copy(k.octets[:], scalar)
 	var err error
 	if k.scalar, err = bigmod.NewNat().SetBytes(scalar, newOrder()); err != nil || k.scalar.IsZero() == 1 {
-		return nil, errors.New("p384: a private key is between 1 and the order of the group")
+		return nil, errors.New("ecdsaonce: a private key is between 1 and the order of the group")
 	}
 	return k, nil
 }

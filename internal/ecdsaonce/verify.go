@@ -1,4 +1,4 @@
-package p384
+package ecdsaonce
 
 import (
 	"crypto/ecdsa"

@@ -1,4 +1,4 @@
-package p384
+package ecdsaonce
 
 import (
 	"crypto"
@@ -25,11 +25,11 @@ func (k *PrivateKey) newNonces(random io.Reader, digest []byte, opts crypto.Sign
 	switch {
 	case random != nil:
 		if _, err := io.ReadFull(random, entropy[:]); err != nil {
-			return nil, fmt.Errorf("p384: randomness: %w", err)
+			return nil, fmt.Errorf("ecdsaonce: randomness: %w", err)
 		}
 		hedge = entropy[:]
 	case opts == nil || !opts.HashFunc().Available():
-		return nil, errors.New("p384: a signature without randomness needs the hash that made the digest")
+		return nil, errors.New("ecdsaonce: a signature without randomness needs the hash that made the digest")
 	default:
 		g.newHash = opts.HashFunc().New
 	}

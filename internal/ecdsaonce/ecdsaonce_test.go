@@ -1,4 +1,4 @@
-package p384_test
+package ecdsaonce_test
 
 import (
 	"crypto"
@@ -13,18 +13,18 @@ import (
 	"math/big"
 	"testing"
 
-	"sign-file/internal/p384"
+	"sign-file/internal/ecdsaonce"
 	"sign-file/test/testenv"
 )
 
 // pair is one key, as crypto/ecdsa has it and as this package does.
-func pair(t testing.TB, scalar []byte) (*ecdsa.PrivateKey, *p384.PrivateKey) {
+func pair(t testing.TB, scalar []byte) (*ecdsa.PrivateKey, *ecdsaonce.PrivateKey) {
 	t.Helper()
 	std, err := ecdsa.ParseRawPrivateKey(elliptic.P384(), scalar)
 	if err != nil {
 		t.Fatal(err)
 	}
-	own, err := p384.NewPrivateKey(scalar, &std.PublicKey)
+	own, err := ecdsaonce.NewPrivateKey(scalar, &std.PublicKey)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,13 +105,13 @@ func TestVerify(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !p384.Verify(&std.PublicKey, digest, signature) {
+			if !ecdsaonce.Verify(&std.PublicKey, digest, signature) {
 				t.Errorf("%x: %x of %x is refused", scalar, signature, digest)
 			}
 			for i := 0; i < len(signature); i += 5 {
 				changed := append([]byte(nil), signature...)
 				changed[i] ^= 1
-				if p384.Verify(&std.PublicKey, digest, changed) != ecdsa.VerifyASN1(&std.PublicKey, digest, changed) {
+				if ecdsaonce.Verify(&std.PublicKey, digest, changed) != ecdsa.VerifyASN1(&std.PublicKey, digest, changed) {
 					t.Errorf("%x of %x: not crypto/ecdsa's answer", changed, digest)
 				}
 			}
@@ -128,7 +128,7 @@ var errBroken = errors.New("broken")
 func TestRefused(t *testing.T) {
 	std, own := pair(t, scalars(t)[0])
 	for _, scalar := range [][]byte{nil, make([]byte, 48), order().Bytes(), make([]byte, 47)} {
-		if _, err := p384.NewPrivateKey(scalar, &std.PublicKey); err == nil {
+		if _, err := ecdsaonce.NewPrivateKey(scalar, &std.PublicKey); err == nil {
 			t.Errorf("%x: taken", scalar)
 		}
 	}
@@ -176,7 +176,7 @@ func (v vectors) run(t *testing.T, hash crypto.Hash) (judged int) {
 			h := hash.New()
 			h.Write(unhex(t, c.Msg))
 			judged++
-			if got := p384.Verify(public, h.Sum(nil), unhex(t, c.Sig)); got != (c.Result == "valid") {
+			if got := ecdsaonce.Verify(public, h.Sum(nil), unhex(t, c.Sig)); got != (c.Result == "valid") {
 				t.Errorf("%d, %s: %t, want %s", c.TcID, c.Comment, got, c.Result)
 			}
 		}
@@ -201,7 +201,7 @@ func FuzzVerify(f *testing.F) {
 	}
 	f.Add(make([]byte, 48), good)
 	f.Fuzz(func(t *testing.T, digest, signature []byte) {
-		if got, want := p384.Verify(&std.PublicKey, digest, signature), ecdsa.VerifyASN1(&std.PublicKey, digest, signature); got != want {
+		if got, want := ecdsaonce.Verify(&std.PublicKey, digest, signature), ecdsa.VerifyASN1(&std.PublicKey, digest, signature); got != want {
 			t.Errorf("%x of %x: %t, crypto/ecdsa says %t", signature, digest, got, want)
 		}
 	})
@@ -212,7 +212,7 @@ func BenchmarkSign(b *testing.B) {
 	digest := make([]byte, 48)
 	for b.Loop() {
 		signature, err := own.Sign(rand.Reader, digest, crypto.SHA384)
-		if err != nil || !p384.Verify(&std.PublicKey, digest, signature) {
+		if err != nil || !ecdsaonce.Verify(&std.PublicKey, digest, signature) {
 			b.Fatal(err)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 
-	"sign-file/internal/p384"
+	"sign-file/internal/ecdsaonce"
 	"sign-file/internal/scheme"
 )
 
@@ -17,7 +17,7 @@ import (
 // crypto/x509 derives the public key anew, and builds a table for that which takes longer
 // than a signature. ok is false for what is better read by crypto/x509: other curves, and
 // a key without its public key.
-func parseP384(der []byte, curve asn1.ObjectIdentifier) (key *p384.PrivateKey, ok bool) {
+func parseP384(der []byte, curve asn1.ObjectIdentifier) (key *ecdsaonce.PrivateKey, ok bool) {
 	input := cryptobyte.String(der)
 	var body, scalar, parameters, bits cryptobyte.String
 	var version int
@@ -41,13 +41,13 @@ func parseP384(der []byte, curve asn1.ObjectIdentifier) (key *p384.PrivateKey, o
 	if err != nil {
 		return nil, false
 	}
-	key, err = p384.NewPrivateKey(scalar, public)
+	key, err = ecdsaonce.NewPrivateKey(scalar, public)
 	return key, err == nil
 }
 
 // parsePKCS8P384 is parseP384 for a PrivateKeyInfo (RFC 5958) whose algorithm has been
 // read.
-func parsePKCS8P384(der []byte, parameters cryptobyte.String) (key *p384.PrivateKey, ok bool) {
+func parsePKCS8P384(der []byte, parameters cryptobyte.String) (key *ecdsaonce.PrivateKey, ok bool) {
 	input := cryptobyte.String(der)
 	var info, inner cryptobyte.String
 	var curve asn1.ObjectIdentifier
