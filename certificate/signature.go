@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/fips140"
 	"crypto/rsa"
 	"errors"
@@ -65,7 +64,7 @@ const few = 3
 
 func (c *Certificate) checkECDSA(key *ecdsa.PublicKey, sum, signature []byte) error {
 	verify := ecdsa.VerifyASN1
-	if key.Curve == elliptic.P384() && c.checks.Add(1) <= few && !fips140.Enabled() {
+	if ecdsaonce.Takes(key.Curve) && c.checks.Add(1) <= few && !fips140.Enabled() {
 		verify = ecdsaonce.Verify
 	}
 	if !verify(key, sum, signature) {

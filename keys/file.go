@@ -170,7 +170,7 @@ func usable(key crypto.Signer) crypto.Signer {
 	case *ecdsa.PrivateKey:
 		return ecdsaKey{key}
 	case *ecdsaonce.PrivateKey:
-		return &p384Key{PrivateKey: key, std: sync.OnceValues(key.ECDSA)}
+		return &onceKey{PrivateKey: key, std: sync.OnceValues(key.ECDSA)}
 	}
 	return key
 }
@@ -268,19 +268,19 @@ func (k ecdsaKey) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]by
 // get ready first.
 const few = 3
 
-// p384Key is an ECDSA key on P-384.
-type p384Key struct {
+// onceKey is an ECDSA key on P-384 or P-521.
+type onceKey struct {
 	*ecdsaonce.PrivateKey
 	made atomic.Int32
 	std  func() (*ecdsa.PrivateKey, error)
 }
 
-func (k *p384Key) check() error {
+func (k *onceKey) check() error {
 	_, err := k.std()
 	return err
 }
 
-func (k *p384Key) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+func (k *onceKey) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	if k.made.Add(1) > few {
 		std, err := k.std()
 		if err != nil {

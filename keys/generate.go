@@ -90,7 +90,7 @@ func standardKey(key crypto.Signer) (crypto.Signer, error) {
 		return k.standard()
 	case ecdsaKey:
 		return k.private, nil
-	case *p384Key:
+	case *onceKey:
 		return k.std()
 	}
 	return key, nil

@@ -332,7 +332,11 @@ func (f *File) commitWithBackup() (undo, forget func() error, err error) {
 	switch {
 	case linked == nil:
 		return func() error {
-			return place.error("put back", unix.Renameat(folder.fd(), temp, folder.fd(), place.name))
+			err := unix.Renameat(folder.fd(), temp, folder.fd(), place.name)
+			if err != nil {
+				err = fmt.Errorf("%w (what was there is %s now)", err, paths.Join(folder.Path(), temp))
+			}
+			return place.error("put back", err)
 		}, remove, nil
 	case errors.Is(linked, unix.ENOENT):
 		return func() error { return folder.remove(place.name) }, nothing, nil

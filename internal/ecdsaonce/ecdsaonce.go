@@ -1,5 +1,5 @@
-// Package p384 makes and checks a few ECDSA signatures on P-384 (FIPS 186-5, sections
-// 6.4.1 and 6.4.2) in a process that lives for no more.
+// Package ecdsaonce makes and checks a few ECDSA signatures on P-384 and P-521 (FIPS 186-5,
+// sections 6.4.1 and 6.4.2) in a process that lives for no more.
 //
 // crypto/ecdsa builds a table of the generator's multiples first, and earns that back
 // after some signatures. sign-file makes one. So the generator is multiplied here as any
@@ -15,53 +15,44 @@ import (
 	"io"
 
 	"filippo.io/bigmod"
-	"filippo.io/nistec"
 
 	"sign-file/internal/scheme"
 )
 
-// size is the length of a scalar and of a coordinate in bytes.
-const size = 48
-
-// order is the order n of the group, big endian (SP 800-186, section 3.2.1.4).
-const order = "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff" +
-	"\xc7\x63\x4d\x81\xf4\x37\x2d\xdf\x58\x1a\x0d\xb2\x48\xb0\xa7\x7a\xec\xec\x19\x6a\xcc\xc5\x29\x73"
-
-func newOrder() *bigmod.Modulus {
-	n, err := bigmod.NewModulus([]byte(order))
-	if err != nil {
-		panic(err) // of a constant
-	}
-	return n
-}
-
 // PrivateKey is a scalar and the point that it is said to belong to. It is a
 // crypto.Signer, and may be used by several goroutines at once.
 type PrivateKey struct {
+	group  *group
 	scalar *bigmod.Nat
-	octets [size]byte
+	octets []byte
 	public *ecdsa.PublicKey
 }
 
-// NewPrivateKey takes the scalar, big endian, and the public key. That they belong
-// together is not checked: it would cost as much as a signature, which proves it to
-// whoever checks that.
+// NewPrivateKey takes the scalar, big endian and as long as the group's order, and the public
+// key. That they belong together is not checked: it would cost as much as a signature, which
+// proves it to whoever checks that.
 func NewPrivateKey(scalar []byte, public *ecdsa.PublicKey) (*PrivateKey, error) {
-	k := &PrivateKey{public: public}
-	if len(scalar) != size {
-		return nil, errors.New("ecdsaonce: a private key has 48 bytes")
+	g := groupOf(public.Curve)
+	if g == nil {
+		return nil, errors.New("ecdsaonce: neither P-384 nor P-521")
 	}
-	copy(k.octets[:], scalar)
+	if len(scalar) != g.size {
+		return nil, errors.New("ecdsaonce: a private key is as long as the order of the group")
+	}
+	k := &PrivateKey{group: g, octets: append([]byte(nil), scalar...), public: public}
 	var err error
-	if k.scalar, err = bigmod.NewNat().SetBytes(scalar, newOrder()); err != nil || k.scalar.IsZero() == 1 {
+	if k.scalar, err = bigmod.NewNat().SetBytes(scalar, g.modulus()); err != nil || k.scalar.IsZero() == 1 {
 		return nil, errors.New("ecdsaonce: a private key is between 1 and the order of the group")
 	}
 	return k, nil
 }
 
+// Takes reports whether the package knows a curve.
+func Takes(curve elliptic.Curve) bool { return groupOf(curve) != nil }
+
 // ECDSA returns the key as crypto/ecdsa has it, with the public key that the scalar makes.
 func (k *PrivateKey) ECDSA() (*ecdsa.PrivateKey, error) {
-	return ecdsa.ParseRawPrivateKey(elliptic.P384(), k.octets[:])
+	return ecdsa.ParseRawPrivateKey(k.public.Curve, k.octets)
 }
 
 // Public returns the *ecdsa.PublicKey.
@@ -71,14 +62,14 @@ func (k *PrivateKey) Public() crypto.PublicKey { return k.public }
 // the key, the digest and what random gives, so that a bad source of randomness harms
 // nothing. Without random it is that of RFC 6979, with the hash that opts names.
 func (k *PrivateKey) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	n := newOrder()
-	e := fromDigest(digest, n)
+	n := k.group.modulus()
+	e := k.group.fromDigest(digest, n)
 	nonces, err := k.newNonces(random, e.Bytes(n), opts)
 	if err != nil {
 		return nil, err
 	}
 	for {
-		r, s, err := k.signWith(nonces.next(), e, n)
+		r, s, err := k.signWith(nonces.next(k.group), e, n)
 		if err != nil {
 			return nil, err
 		}
@@ -95,11 +86,7 @@ func (k *PrivateKey) signWith(octets []byte, e *bigmod.Nat, n *bigmod.Modulus) (
 	if err != nil || nonce.IsZero() == 1 {
 		return nil, nil, nil
 	}
-	point, err := nistec.NewP384Point().ScalarMult(nistec.NewP384Point().SetGenerator(), octets)
-	if err != nil {
-		return nil, nil, err
-	}
-	x, err := point.BytesX()
+	x, err := k.group.multiply(octets)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -107,7 +94,7 @@ func (k *PrivateKey) signWith(octets []byte, e *bigmod.Nat, n *bigmod.Modulus) (
 		return nil, nil, err
 	}
 	// s = (e + r d) / k; 1/k is k^(n-2), n being a prime.
-	s = bigmod.NewNat().Exp(nonce, orderLess2(), n)
+	s = bigmod.NewNat().Exp(nonce, k.group.orderLess2(), n)
 	sum := bigmod.NewNat().ExpandFor(n).Add(r, n)
 	sum.Mul(k.scalar, n).Add(e, n)
 	s.Mul(sum, n)
@@ -115,24 +102,4 @@ func (k *PrivateKey) signWith(octets []byte, e *bigmod.Nat, n *bigmod.Modulus) (
 		return nil, nil, nil
 	}
 	return r, s, nil
-}
-
-func orderLess2() []byte {
-	less := []byte(order)
-	less[size-1] -= 2
-	return less
-}
-
-// fromDigest takes a digest's leftmost bits for a number.
-func fromDigest(digest []byte, n *bigmod.Modulus) *bigmod.Nat {
-	var octets [size]byte
-	if len(digest) > size {
-		digest = digest[:size]
-	}
-	copy(octets[size-len(digest):], digest)
-	e, err := bigmod.NewNat().SetOverflowingBytes(octets[:], n)
-	if err != nil {
-		panic(err) // it has as many bits as n
-	}
-	return e
 }

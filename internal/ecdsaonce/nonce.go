@@ -39,7 +39,7 @@ func (k *PrivateKey) newNonces(random io.Reader, digest []byte, opts crypto.Sign
 		g.v[i] = 1
 	}
 	for _, step := range []byte{0, 1} {
-		g.key = g.mac(g.v, []byte{step}, k.octets[:], digest, hedge)
+		g.key = g.mac(g.v, []byte{step}, k.octets, digest, hedge)
 		g.v = g.mac(g.v)
 	}
 	return g, nil
@@ -54,13 +54,14 @@ func (g *nonces) mac(parts ...[]byte) []byte {
 }
 
 // next returns a candidate (step h), and prepares for another.
-func (g *nonces) next() []byte {
+func (g *nonces) next(group *group) []byte {
 	var t []byte
-	for len(t) < size {
+	for len(t) < group.size {
 		g.v = g.mac(g.v)
 		t = append(t, g.v...)
 	}
+	defer clear(t)
 	g.key = g.mac(g.v, []byte{0})
 	g.v = g.mac(g.v)
-	return t[:size]
+	return group.leftmost(t)
 }

@@ -27,7 +27,7 @@ func checkCurve(parameters cryptobyte.String) error {
 
 // parseSEC1 reads an ECPrivateKey (RFC 5915).
 func parseSEC1(der []byte) (crypto.Signer, error) {
-	if key, ok := parseP384(der, nil); ok {
+	if key, ok := parseEC(der, nil); ok {
 		return key, nil
 	}
 	key, err := x509.ParseECPrivateKey(der)

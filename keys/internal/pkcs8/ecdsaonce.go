@@ -2,7 +2,6 @@ package pkcs8
 
 import (
 	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/fips140"
 	"encoding/asn1"
 
@@ -13,11 +12,11 @@ import (
 	"sign-file/internal/scheme"
 )
 
-// parseP384 reads an ECPrivateKey (RFC 5915) on P-384 without computing anything:
+// parseEC reads an ECPrivateKey (RFC 5915) on P-384 or P-521 without computing anything:
 // crypto/x509 derives the public key anew, and builds a table for that which takes longer
 // than a signature. ok is false for what is better read by crypto/x509: other curves, and
 // a key without its public key.
-func parseP384(der []byte, curve asn1.ObjectIdentifier) (key *ecdsaonce.PrivateKey, ok bool) {
+func parseEC(der []byte, curve asn1.ObjectIdentifier) (key *ecdsaonce.PrivateKey, ok bool) {
 	input := cryptobyte.String(der)
 	var body, scalar, parameters, bits cryptobyte.String
 	var version int
@@ -34,10 +33,11 @@ func parseP384(der []byte, curve asn1.ObjectIdentifier) (key *ecdsaonce.PrivateK
 		return nil, false
 	}
 	var point []byte
-	if scheme.CurveByOID(curve) != elliptic.P384() || fips140.Enabled() || !bits.ReadASN1BitStringAsBytes(&point) {
+	named := scheme.CurveByOID(curve)
+	if !ecdsaonce.Takes(named) || fips140.Enabled() || !bits.ReadASN1BitStringAsBytes(&point) {
 		return nil, false
 	}
-	public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P384(), point)
+	public, err := ecdsa.ParseUncompressedPublicKey(named, point)
 	if err != nil {
 		return nil, false
 	}
@@ -45,9 +45,9 @@ func parseP384(der []byte, curve asn1.ObjectIdentifier) (key *ecdsaonce.PrivateK
 	return key, err == nil
 }
 
-// parsePKCS8P384 is parseP384 for a PrivateKeyInfo (RFC 5958) whose algorithm has been
+// parsePKCS8EC is parseEC for a PrivateKeyInfo (RFC 5958) whose algorithm has been
 // read.
-func parsePKCS8P384(der []byte, parameters cryptobyte.String) (key *ecdsaonce.PrivateKey, ok bool) {
+func parsePKCS8EC(der []byte, parameters cryptobyte.String) (key *ecdsaonce.PrivateKey, ok bool) {
 	input := cryptobyte.String(der)
 	var info, inner cryptobyte.String
 	var curve asn1.ObjectIdentifier
@@ -58,5 +58,5 @@ func parsePKCS8P384(der []byte, parameters cryptobyte.String) (key *ecdsaonce.Pr
 		!info.ReadASN1(&inner, cbasn1.OCTET_STRING) { // privateKey OCTET STRING, ... }
 		return nil, false
 	}
-	return parseP384(inner, curve)
+	return parseEC(inner, curve)
 }

@@ -147,7 +147,7 @@ func parsePrivateKeyInfo(der []byte) (crypto.Signer, error) {
 		}
 	}
 	if oid.Equal(scheme.OIDECPublicKey()) {
-		if key, ok := parsePKCS8P384(der, parameters); ok {
+		if key, ok := parsePKCS8EC(der, parameters); ok {
 			return key, nil
 		}
 	}
