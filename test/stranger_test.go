@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -424,5 +425,35 @@ func TestDeepTree(t *testing.T) {
 	said, err := w.program("sign", "sha256", w.key(), w.cert(), "top")
 	if err == nil || strings.Count(said, "file name too long") != 1 {
 		t.Errorf("%v %.300s", err, said)
+	}
+}
+
+// TestSwappedName: success means that the name is the new file's, also where the folder's owner
+// has put something else there before or after the rename.
+func TestSwappedName(t *testing.T) {
+	testenv.Tool(t, "strace")
+	a := newAmbush(t)
+	for _, dest := range []string{"m.ko", "new.ko"} {
+		writeFile(t, a.path("m.ko"), string(a.module), 0o644)
+		cmd := exec.Command("strace", "-f", "-o", "/dev/null", "-e", "trace=linkat", "-e", "inject=linkat:delay_exit=1500000",
+			program(t), "sha256", a.key(), a.cert(), a.path("m.ko"), a.path(dest))
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		appears := a.path(dest)
+		if dest == "m.ko" {
+			appears = a.path(".sign-file-*")
+		}
+		awaitFile(t, appears)
+		names, err := filepath.Glob(appears)
+		if err != nil || len(names) != 1 {
+			t.Fatal(names, err)
+		}
+		if err := errors.Join(os.Rename(names[0], a.path("got")), os.WriteFile(names[0], []byte("mine"), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Wait(); err == nil {
+			t.Errorf("%s: success", dest)
+		}
 	}
 }
