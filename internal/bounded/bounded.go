@@ -70,24 +70,32 @@ func OpenAt(dir int, name string, flags int) (fd int, err error) {
 		return -1, err
 	}
 	var stat unix.Stat_t
-	err = unix.Fstat(fd, &stat)
-	switch kind := stat.Mode & unix.S_IFMT; {
-	case err != nil:
-	case kind == unix.S_IFREG:
-		return fd, nil // where O_NONBLOCK says nothing
-	case kind != unix.S_IFIFO:
-		_, err = unix.FcntlInt(uintptr(fd), unix.F_SETFL, 0)
-		if err == nil {
-			return fd, nil
-		}
-	case Stranger(stat.Uid) && !isPipe(fd):
-		err = errFIFO
-	default: // its writer may still have to come
-		defer unix.Close(fd)
-		return openat(dir, name, flags)
+	if err = unix.Fstat(fd, &stat); err == nil {
+		_, err = unix.FcntlInt(uintptr(fd), unix.F_SETFL, 0) // or package os would poll it
 	}
-	unix.Close(fd)
-	return -1, err
+	if err == nil && stat.Mode&unix.S_IFMT == unix.S_IFIFO {
+		if Stranger(stat.Uid) && !isPipe(fd) {
+			err = errFIFO
+		} else {
+			err = awaitWriter(fd)
+		}
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// awaitWriter waits until a FIFO has something to read, or its writers are gone: open(2)
+// does so without O_NONBLOCK, and before the first writer a read would find the end.
+func awaitWriter(fd int) error {
+	for {
+		_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
 }
 
 // isPipe tells a pipe, which /dev/stdin may lead to, from a FIFO: its owner has made it to be
