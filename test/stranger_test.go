@@ -161,10 +161,15 @@ func TestForeignOutput(t *testing.T) {
 	for name, to := range map[string]string{"link": victim + "/file", "folder": victim, "twice": a.path("folder"), "up": a.path("folder/.")} {
 		a.link(name, to)
 	}
+	mkdir(t, victim+"/.theirs") // out of which the user's own path goes
+	if err := os.Chown(victim+"/.theirs", stranger, stranger); err != nil {
+		t.Fatal(err)
+	}
+	a.link("theirs", victim+"/.theirs")
 	mkdir(t, a.path("tree"))
 	writeFile(t, a.path("tree/t.ko"), string(a.module), 0o644)
 	for _, exists := range []bool{false, true} {
-		for _, out := range []string{"link", "folder/file", "twice/file", "up/file", "folder/new/../file"} {
+		for _, out := range []string{"link", "folder/file", "twice/file", "up/file", "folder/new/../file", "theirs/../file"} {
 			for what, args := range map[string][]string{
 				"classic":      {"sha256", a.key(), a.cert(), "m.ko", out},
 				"extract":      {"extract", "--data", "signed.ko", out},
@@ -185,7 +190,7 @@ func TestForeignOutput(t *testing.T) {
 				if err == nil {
 					t.Errorf("%s to %s: %s", what, out, said)
 				}
-				names, _ := filepath.Glob(victim + "/*")
+				names, _ := filepath.Glob(victim + "/[a-z]*")
 				if !exists && len(names) > 0 || exists && (len(names) != 1 || string(readFile(t, victim+"/file")) != "precious") {
 					t.Errorf("%s to %s: %q is there", what, out, names)
 				}
