@@ -133,6 +133,7 @@ func (r signerReport) found() string {
 // verdictReport is what verify says of one file.
 type verdictReport struct {
 	fileField
+	textField
 	Accepted  bool             `json:"accepted"`
 	Kernel    string           `json:"kernel,omitempty"`
 	DataSize  int64            `json:"data_size,omitempty"`
@@ -154,6 +155,30 @@ type verdictReport struct {
 	LoadNumber int    `json:"load_errno_number,omitempty"`
 
 	Error string `json:"error,omitempty"` // why there is no verdict
+}
+
+// textField says that a file is text, which spells map values and is none, and of which of
+// them the report is. A kernel gets the bytes.
+type textField struct {
+	Text     string `json:"text,omitempty"`     // hex, c, bpftool or bpftool-json
+	Element  int    `json:"element,omitempty"`  // counted from 1: the first that is refused, or else the first
+	Elements int    `json:"elements,omitempty"` // how many there are, all judged
+	Key      string `json:"key,omitempty"`      // of the element, in hexadecimal
+}
+
+// which names the element, where there are several.
+func (t textField) which(accepted bool) string {
+	key := ""
+	if t.Key != "" {
+		key = " (key " + t.Key + ")"
+	}
+	switch {
+	case t.Elements < 2:
+		return ""
+	case accepted:
+		return fmt.Sprintf(", all %d elements", t.Elements)
+	}
+	return fmt.Sprintf(", element %d of %d%s", t.Element, t.Elements, key)
 }
 
 // containerReport is how a module is compressed, and what reads it.
@@ -209,14 +234,14 @@ func reportVerdict(path string, v *kernel.Verdict, loads bool) verdictReport {
 // print prints the verdict as one line for people.
 func (r verdictReport) print(p *program) error {
 	if !r.Accepted {
-		return p.printf("%s: %s: %s (%s from %s)%s%s%s%s\n", r.File, p.red("refused"), r.Reason, r.Errno, r.Function, r.loading(), r.logLine(), r.toDo(), r.Container.beware())
+		return p.printf("%s%s: %s: %s (%s from %s)%s%s%s%s\n", r.File, r.which(false), p.red("refused"), r.Reason, r.Errno, r.Function, r.loading(), r.logLine(), r.toDo(), r.Container.beware())
 	}
 	s := r.Signers[0]
 	lax := ""
 	if r.Lax != "" {
 		lax = "; " + r.Lax
 	}
-	return p.printf("%s: %s: %d bytes signed by %s (%s, %s%s)%s%s%s\n", r.File, p.green("verified"), r.DataSize, s.who(), s.Hash, s.Key, s.in(), r.loading(), lax, r.Container.beware())
+	return p.printf("%s%s: %s: %d bytes signed by %s (%s, %s%s)%s%s%s\n", r.File, r.which(true), p.green("verified"), r.DataSize, s.who(), s.Hash, s.Key, s.in(), r.loading(), lax, r.Container.beware())
 }
 
 // loading says what init_module does where that's another answer.

@@ -398,6 +398,11 @@ func (r *verifyRun) judge(jobs int, one func(signfile.Item) (*kernel.Verdict, er
 	if err := inOrder(jobs, len(r.items), work, r.report); err != nil {
 		return err
 	}
+	return r.result()
+}
+
+// result is the exit status of all that was told.
+func (r *verifyRun) result() error {
 	if r.exit != exitOK {
 		return exitError(r.exit)
 	}
@@ -409,12 +414,20 @@ func (r *verifyRun) report(i int, verdict *kernel.Verdict, err error) error {
 	if err != nil {
 		return r.undecided(path, err)
 	}
-	if !verdict.Accepted {
+	report := reportVerdict(path, verdict, r.loads)
+	return r.tell(path, &report, nil)
+}
+
+// tell prints what there is to say of a path, and counts it.
+func (r *verifyRun) tell(path string, report *verdictReport, err error) error {
+	if err != nil {
+		return r.undecided(path, err)
+	}
+	if !report.Accepted {
 		r.exit = exitFailure
 	} else if r.quiet {
 		return nil
 	}
-	report := reportVerdict(path, verdict, r.loads)
 	if r.json {
 		return r.writeJSON(report)
 	}
