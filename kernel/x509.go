@@ -34,7 +34,7 @@ type x509 struct {
 	selfSigned   bool
 	blacklisted  bool
 
-	// read is what package certificate makes of it, nil if it can't read it.
+	// read is plain, once.
 	read func() *certificate.Certificate
 }
 
@@ -54,6 +54,16 @@ type certificateParser struct {
 // parseCertificate refuses what the kernel's parser refuses, a self-signed
 // certificate that doesn't verify among it.
 func (k *Kernel) parseCertificate(der []byte, blacklist blacklist) (*x509, error) {
+	c, err := k.readCertificate(der)
+	if err != nil {
+		return nil, err
+	}
+	c.blacklisted = blacklist.hasTBS(k, c)
+	return c, k.checkSelfSigned(c)
+}
+
+// readCertificate is x509_cert_parse up to x509_check_for_self_signed.
+func (k *Kernel) readCertificate(der []byte) (*x509, error) {
 	p := &certificateParser{kernel: k, x509: &x509{}}
 	err := ber.Decode(der, func(d *ber.Decoder) {
 		p.Decoder = d
@@ -69,20 +79,13 @@ func (k *Kernel) parseCertificate(der []byte, blacklist blacklist) (*x509, error
 		return nil, err
 	}
 	c := p.x509
-	c.read = sync.OnceValue(func() *certificate.Certificate {
-		read, err := certificate.Parse(bytes.Clone(c.raw))
-		if err != nil {
-			return nil
-		}
-		return read
-	})
+	c.read = sync.OnceValue(c.plain)
 	c.signature.over(c.tbs)
 	// MD4 is the kernel's misnomer for MD5, and pkcs1pad knows no MD4.
 	h := c.signature.hash
 	c.unverifiable = h != nil && (!k.has(h) || h.oid == oidMD4)
-	c.blacklisted = blacklist.hasTBS(k, c)
 	c.id = join(c.serial, c.issuer)
-	return c, k.checkSelfSigned(c)
+	return c, nil
 }
 
 func (p *certificateParser) oid() ber.Pattern {

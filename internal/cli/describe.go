@@ -241,7 +241,7 @@ func (r verdictReport) print(p *program) error {
 	if r.Lax != "" {
 		lax = "; " + r.Lax
 	}
-	return p.printf("%s%s: %s: %d bytes signed by %s (%s, %s%s)%s%s%s\n", r.File, r.which(true), p.green("verified"), r.DataSize, s.who(), s.Hash, s.Key, s.in(), r.loading(), lax, r.Container.beware())
+	return p.printf("%s%s: %s: %d bytes signed by %s (%s, %s%s)%s%s%s\n", r.File, r.which(true), p.green("verified"), r.DataSize, s.who(), s.Hash, cmp.Or(s.Key, "a key that only the kernel reads"), s.in(), r.loading(), lax, r.Container.beware())
 }
 
 // loading says what init_module does where that's another answer.
