@@ -134,6 +134,7 @@ func (r signerReport) found() string {
 type verdictReport struct {
 	fileField
 	textField
+	Message   string           `json:"message,omitempty"` // of --signature: the rest is said of the file once it is attached
 	Accepted  bool             `json:"accepted"`
 	Kernel    string           `json:"kernel,omitempty"`
 	DataSize  int64            `json:"data_size,omitempty"`
@@ -164,6 +165,17 @@ type textField struct {
 	Element  int    `json:"element,omitempty"`  // counted from 1: the first that is refused, or else the first
 	Elements int    `json:"elements,omitempty"` // how many there are, all judged
 	Key      string `json:"key,omitempty"`      // of the element, in hexadecimal
+}
+
+// which says what of the file is judged, where that is not the file as it is.
+func (r verdictReport) which() string {
+	switch {
+	case r.Message != "" && r.Loads != nil:
+		return " with " + r.Message + " attached"
+	case r.Message != "":
+		return " with " + r.Message
+	}
+	return r.textField.which(r.Accepted)
 }
 
 // which names the element, where there are several.
@@ -234,14 +246,14 @@ func reportVerdict(path string, v *kernel.Verdict, loads bool) verdictReport {
 // print prints the verdict as one line for people.
 func (r verdictReport) print(p *program) error {
 	if !r.Accepted {
-		return p.printf("%s%s: %s: %s (%s from %s)%s%s%s%s\n", r.File, r.which(false), p.red("refused"), r.Reason, r.Errno, r.Function, r.loading(), r.logLine(), r.toDo(), r.Container.beware())
+		return p.printf("%s%s: %s: %s (%s from %s)%s%s%s%s\n", r.File, r.which(), p.red("refused"), r.Reason, r.Errno, r.Function, r.loading(), r.logLine(), r.toDo(), r.Container.beware())
 	}
 	s := r.Signers[0]
 	lax := ""
 	if r.Lax != "" {
 		lax = "; " + r.Lax
 	}
-	return p.printf("%s%s: %s: %d bytes signed by %s (%s, %s%s)%s%s%s\n", r.File, r.which(true), p.green("verified"), r.DataSize, s.who(), s.Hash, cmp.Or(s.Key, "a key that only the kernel reads"), s.in(), r.loading(), lax, r.Container.beware())
+	return p.printf("%s%s: %s: %d bytes signed by %s (%s, %s%s)%s%s%s\n", r.File, r.which(), p.green("verified"), r.DataSize, s.who(), s.Hash, cmp.Or(s.Key, "a key that only the kernel reads"), s.in(), r.loading(), lax, r.Container.beware())
 }
 
 // loading says what init_module does where that's another answer.

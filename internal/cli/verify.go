@@ -158,14 +158,14 @@ func (p *program) verifyDetached(c *cli.Context, run *verifyRun, judge *kernel.J
 		p.fail(err)
 		return exitError(exitUndecided)
 	}
-	run.items = []signfile.Item{{Path: args[0]}}
+	run.items, run.message = []signfile.Item{{Path: args[0]}}, file
 	return run.judge(1, func(item signfile.Item) (*kernel.Verdict, error) {
 		module, err := p.openItem(readOnly(c.Context), item)
 		if err != nil {
 			return nil, err
 		}
 		defer module.Close()
-		verdict, err := judge.Message(message, io.NewSectionReader(module, 0, module.Size()))
+		verdict, err := judge.Attached(module, module.Size(), message)
 		if err == nil {
 			err = module.Check()
 		}
@@ -319,7 +319,8 @@ func (p *program) trustedRing(c *cli.Context) (*kernel.Ring, error) {
 type verifyRun struct {
 	*program
 	json, quiet bool
-	loads       bool // whether loading a module is the question
+	loads       bool   // whether loading a module is the question
+	message     string // of --signature, to be attached; empty for none
 	items       []signfile.Item
 	exit        int
 }
@@ -415,6 +416,7 @@ func (r *verifyRun) report(i int, verdict *kernel.Verdict, err error) error {
 		return r.undecided(path, err)
 	}
 	report := reportVerdict(path, verdict, r.loads)
+	report.Message = r.message
 	return r.tell(path, &report, nil)
 }
 
