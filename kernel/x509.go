@@ -14,10 +14,12 @@ import (
 // (crypto/asymmetric_keys/x509_cert_parser.c, with the grammar of x509.asn1).
 type x509 struct {
 	keyring         Keyring // that it was found in
+	list            int     // of Named ones: see Ring.AddTo
 	raw             []byte
 	tbs             []byte
 	issuer, subject []byte // contents of the Names
 	serial          []byte // content of the INTEGER
+	subjectName     []byte // as descriptions of keys have it
 	keyID           []byte // subject key identifier; nil when absent
 	id              []byte // serial and issuer: what it's found by, beside keyID
 
@@ -34,6 +36,9 @@ type x509 struct {
 	selfSigned   bool
 	blacklisted  bool
 
+	displacedBy *x509   // what took its place in its keyring
+	rivals      []*x509 // what has taken its place, or the reverse, if both are in one keyring
+
 	// read is plain, once.
 	read func() *certificate.Certificate
 }
@@ -49,6 +54,7 @@ type certificateParser struct {
 	signatureOID string
 	authority    []byte // the extension
 	issuerName   []byte // in the authority key identifier
+	nameParts    nameParts
 }
 
 // parseCertificate refuses what the kernel's parser refuses, a self-signed
@@ -126,7 +132,12 @@ func (p *certificateParser) tbsCertificate() {
 		p.time(&c.notBefore)
 		p.time(&c.notAfter)
 	}, nil))
+	p.nameParts = nameParts{}
 	p.name(keep(&c.subject))
+	p.Do(func() error {
+		c.subjectName = p.nameParts.fabricated()
+		return nil
+	})
 	p.Need(ber.Compound(ber.TagSequence, func() {
 		p.params = nil
 		p.algorithm(nil)
@@ -157,7 +168,10 @@ func (p *certificateParser) relativeName() {
 	p.Need(ber.ListOf(ber.TagSet, func() {
 		p.Need(ber.Compound(ber.TagSequence, func() {
 			p.Need(p.oid())
-			p.Need(ber.Anything(nil))
+			p.Need(ber.Anything(func(e ber.Element) error {
+				p.nameParts.note(p.lastOID, e.Content)
+				return nil
+			}))
 		}, nil))
 	}, nil))
 }

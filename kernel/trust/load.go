@@ -108,24 +108,32 @@ func (l *loader) addFile(data []byte) error {
 		l.note("%d bytes behind certificate %d are no certificate, and whatever follows them is not read", len(ignored), len(list))
 	}
 	before := l.ring.Size()
-	for i, der := range list {
-		if err = l.add(der); err != nil && len(list) > 1 {
-			l.note("certificate %d: %v: no kernel takes it, and it is passed over", i+1, err)
+	err = l.addList(list, func(number int, err error) {
+		if len(list) > 1 {
+			l.note("certificate %d: %v: no kernel takes it, and it is passed over", number, err)
 		}
-	}
+	})
 	if l.ring.Size() > before {
 		return nil
 	}
 	return asCertificate(data, err)
 }
 
-// add trusts a certificate, if a kernel can read it.
-func (l *loader) add(der []byte) error {
-	c, err := kernel.ReadCertificate(der)
-	if err == nil {
-		l.ring.AddTo(l.keyring, c)
+// addList trusts what a kernel can read of a list of certificates, and tells of the
+// others. The error is the last of those.
+func (l *loader) addList(list [][]byte, tell func(number int, err error)) (last error) {
+	var all []*certificate.Certificate
+	for i, der := range list {
+		c, err := kernel.ReadCertificate(der)
+		if err != nil {
+			tell(i+1, err)
+			last = err
+			continue
+		}
+		all = append(all, c)
 	}
-	return err
+	l.ring.AddTo(l.keyring, all...)
+	return last
 }
 
 // asCertificate marks an error about a file that was to be a certificate.
@@ -149,11 +157,9 @@ func (l *loader) addImage(image []byte) error {
 		return err
 	}
 	before := l.ring.Size()
-	for i, der := range list {
-		if err := l.add(der); err != nil {
-			l.note("built-in certificate %d: %v: the kernel passes over it", i+1, err)
-		}
-	}
+	l.addList(list, func(number int, err error) {
+		l.note("built-in certificate %d: %v: the kernel passes over it", number, err)
+	})
 	if l.ring.Size() == before {
 		return fmt.Errorf("no kernel reads one of the %d certificates that are built into the image", len(list))
 	}

@@ -53,15 +53,17 @@ func signatureLists(b []byte, found func(kind, data []byte) error) error {
 
 // addSignatureLists trusts the certificates of a db.
 func (l *loader) addSignatureLists(b []byte) error {
-	return signatureLists(b, func(kind, data []byte) error {
-		if !bytes.Equal(kind, guidX509) {
-			return nil
-		}
-		if err := l.add(data); err != nil {
-			l.note("a certificate in an EFI signature list: %v: the kernel passes over it", err)
+	var all [][]byte
+	err := signatureLists(b, func(kind, data []byte) error {
+		if bytes.Equal(kind, guidX509) {
+			all = append(all, data)
 		}
 		return nil
 	})
+	l.addList(all, func(_ int, err error) {
+		l.note("a certificate in an EFI signature list: %v: the kernel passes over it", err)
+	})
+	return err
 }
 
 // blacklistSignatureLists does what the kernel does with a dbx. A certificate in it

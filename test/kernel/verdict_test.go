@@ -28,6 +28,7 @@ func TestVerdicts(t *testing.T) {
 			b.values()
 			b.published()
 			b.cms()
+			b.displaced()
 			b.system()
 			b.digests()
 			b.boot()
