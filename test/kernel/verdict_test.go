@@ -29,6 +29,7 @@ func TestVerdicts(t *testing.T) {
 			b.published()
 			b.cms()
 			b.displaced()
+			b.undigested()
 			b.system()
 			b.digests()
 			b.boot()
