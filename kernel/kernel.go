@@ -27,6 +27,11 @@ type Kernel struct {
 	// Lockdown: the kernel is locked down, and loads no module that it can't verify.
 	Lockdown bool
 
+	// unsure is why it is not known whether the kernel enforces signatures or is locked
+	// down; empty where it is.
+	unsure   string
+	lockdown *lockdownLSM // nil where that is not known
+
 	version [2]int // of the series
 	release [2]int // that was asked for
 	patch   string // the third number of that, empty where it was not given

@@ -35,6 +35,9 @@ type Verdict struct {
 	// NoModule is why a file whose signature lets it through is no module.
 	NoModule  error
 	LoadErrno syscall.Errno
+	// Unsure is why it is not known whether a module that can't be verified is loaded: of
+	// the running kernel it can't be told whether it is locked down. Empty where it is known.
+	Unsure string
 
 	// Lax says what no signer would have written, though the kernel accepts it.
 	Lax string
@@ -89,6 +92,8 @@ func (v *Verdict) load(k *Kernel) {
 	case k.Lockdown: // security_locked_down(LOCKDOWN_MODULE_SIGNATURE)
 		v.LoadErrno = syscall.EPERM
 		v.Log = "unsigned module loading is restricted"
+	case k.unsure != "":
+		v.LoadErrno, v.Unsure = 0, k.unsure
 	default:
 		v.Loads, v.Taints, v.LoadErrno = true, true, 0
 	}

@@ -150,6 +150,7 @@ type verdictReport struct {
 	Container *containerReport `json:"container,omitempty"`
 	// Only for modules: what init_module makes of it.
 	Loads      *bool  `json:"loads,omitempty"`
+	Unsure     string `json:"loads_unknown,omitempty"` // why Loads is not there
 	Taints     bool   `json:"taints,omitempty"`
 	NoModule   string `json:"no_module,omitempty"` // why it is no module, whatever its signature
 	LoadErrno  string `json:"load_errno,omitempty"`
@@ -235,7 +236,10 @@ func reportVerdict(path string, v *kernel.Verdict, loads bool) verdictReport {
 		if v.NoModule != nil {
 			r.NoModule = v.NoModule.Error()
 		}
-		r.Loads, r.Taints, r.LoadNumber = &v.Loads, v.Taints, int(v.LoadErrno)
+		if r.Unsure = v.Unsure; v.Unsure == "" {
+			r.Loads = &v.Loads
+		}
+		r.Taints, r.LoadNumber = v.Taints, int(v.LoadErrno)
 		if v.LoadErrno != 0 {
 			r.LoadErrno = unix.ErrnoName(v.LoadErrno)
 		}
@@ -259,6 +263,8 @@ func (r verdictReport) print(p *program) error {
 // loading says what init_module does where that's another answer.
 func (r verdictReport) loading() string {
 	switch {
+	case r.Unsure != "":
+		return ", and whether it loads is not decided: " + r.Unsure
 	case r.NoModule != "":
 		return ", but " + r.NoModule + ", so init_module returns " + r.LoadErrno
 	case !r.Accepted && r.Loads != nil && *r.Loads && !r.Taints:
