@@ -42,6 +42,7 @@ func OfConfig(path string) (*Kernel, error) {
 var (
 	configTitle  = lazily(`(?m)^# Linux/\S+ (\S+) Kernel Configuration$`)
 	configOption = lazily(`(?m)^CONFIG_(\w+)=(?:([ym])|"((?:[^"\\]|\\.)*)")$`)
+	noModules    = lazily(`(?m)^# CONFIG_MODULES is not set$`)
 )
 
 // unescape takes backslashes off, which Kconfig puts before quotes and backslashes.
@@ -111,6 +112,7 @@ func (k *Kernel) configure(text []byte) {
 	for _, filter := range xzFilters() {
 		k.xzFilters[filter.option] = of(filter.option) == builtin
 	}
+	k.NoModules = noModules().Match(text) // a fragment need not name it
 	k.startConfigured(on, func(name string) string { return texts[name] })
 }
 
@@ -140,6 +142,10 @@ func RunningAt(root, release string) (k *Kernel, note string) {
 	}
 	if version, err := os.ReadFile(filepath.Join(root, "proc/version")); err == nil && !bytes.Contains(version, []byte("debian-kernel@")) && k.platformModules == yes {
 		k.platformModules = unknown
+	}
+	if _, err := os.Stat(filepath.Join(root, "proc/modules")); err != nil {
+		_, err := os.Stat(filepath.Join(root, "proc/version"))
+		k.NoModules = k.NoModules || err == nil // /proc is there, and the file is not
 	}
 	k.startRunning(root)
 	return k, note

@@ -24,6 +24,8 @@ type Kernel struct {
 	Enforce bool
 	// Unchecked: CONFIG_MODULE_SIG is off, and modules are loaded as they are.
 	Unchecked bool
+	// NoModules: CONFIG_MODULES is off, and no module is loaded at all.
+	NoModules bool
 	// Lockdown: the kernel is locked down, and loads no module that it can't verify.
 	Lockdown bool
 

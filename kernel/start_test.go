@@ -77,3 +77,20 @@ func TestRunningLockdown(t *testing.T) {
 		}
 	}
 }
+
+// TestRunningWithoutModules: /proc/modules is there if the kernel has modules, empty or not.
+func TestRunningWithoutModules(t *testing.T) {
+	for name, c := range map[string]struct {
+		files map[string]string
+		want  bool
+	}{
+		"no /proc":      {nil, false},
+		"with modules":  {map[string]string{"proc/version": "Linux", "proc/modules": ""}, false},
+		"without":       {map[string]string{"proc/version": "Linux"}, true},
+		"as configured": {map[string]string{"boot/config-6.12.1": "# CONFIG_MODULES is not set\n"}, true},
+	} {
+		if k, _ := RunningAt(system(t, c.files), "6.12.1"); k.NoModules != c.want {
+			t.Errorf("%s: %v", name, k.NoModules)
+		}
+	}
+}

@@ -73,6 +73,10 @@ func (v *Verdict) Name() string { return unix.ErrnoName(v.Errno) }
 
 // load is the end of module_sig_check, which a kernel without CONFIG_MODULE_SIG lacks.
 func (v *Verdict) load(k *Kernel) {
+	if k.NoModules {
+		v.withoutModules()
+		return
+	}
 	if k.Unchecked && v.Errno != syscall.ENOEXEC && v.Errno != syscall.EFBIG {
 		v.Loads, v.LoadErrno = true, 0
 		return
@@ -96,6 +100,17 @@ func (v *Verdict) load(k *Kernel) {
 		v.LoadErrno, v.Unsure = 0, k.unsure
 	default:
 		v.Loads, v.Taints, v.LoadErrno = true, true, 0
+	}
+}
+
+// withoutModules is what sys_ni_syscall makes of init_module and finit_module, whatever
+// the file is.
+func (v *Verdict) withoutModules() {
+	v.Loads, v.Taints, v.LoadErrno, v.Log = false, false, syscall.ENOSYS, ""
+	for _, c := range Causes() {
+		if c.Name == causeNoModules && !v.Accepted {
+			v.Advice = c.Advice
+		}
 	}
 }
 

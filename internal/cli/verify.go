@@ -75,7 +75,11 @@ func (p *program) verify(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if usage == kernel.Module && judge.Kernel().Unchecked {
+	switch {
+	case usage != kernel.Module:
+	case judge.Kernel().NoModules:
+		p.warn("this kernel is built without CONFIG_MODULES: it loads no module")
+	case judge.Kernel().Unchecked:
 		p.warn("this kernel is built without CONFIG_MODULE_SIG: it looks at no module's signature")
 	}
 	run := p.newVerifyRun(c, usage == kernel.Module)
