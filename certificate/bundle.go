@@ -62,47 +62,78 @@ func hasSigner(file []byte) (signed bool) {
 	return err != nil || len(message.Signers) > 0
 }
 
-// parseAll reads a PKCS#7 bundle, or certificates one after another. What follows
-// the first and begins otherwise is ignored, as Parse does.
-func parseAll(der []byte) ([]*Certificate, error) {
-	if isBundle(der) {
-		return parseBundle(der)
+// Split finds the certificates of a file as All does, and returns the DER or BER of each
+// without reading it: a kernel takes more of them than Parse. ignored is what follows the
+// last one in a file of DER and is none, such as a line end.
+func Split(file []byte) (certificates [][]byte, ignored []byte, err error) {
+	if isBundle(file) {
+		certificates, err = splitBundle(file)
+		return certificates, nil, err
 	}
-	return parseList(der)
+	if isDER(file) || bytes.HasPrefix(file, []byte{0x30, 0x80}) {
+		certificates, ignored = splitList(file)
+		return certificates, ignored, nil
+	}
+	for block, rest := nextPEM(file, bundleTypes...); block != nil; block, rest = nextPEM(rest, bundleTypes...) {
+		if !isBundle(block) {
+			certificates = append(certificates, block)
+			continue
+		}
+		more, err := splitBundle(block)
+		if err != nil {
+			return nil, nil, err
+		}
+		certificates = append(certificates, more...)
+	}
+	if len(certificates) == 0 {
+		return nil, nil, errNone
+	}
+	return certificates, nil, nil
 }
 
-func parseList(der []byte) ([]*Certificate, error) {
-	var all []*Certificate
-	for len(all) == 0 || isDER(der) {
-		c, err := Parse(der)
-		if err != nil {
-			return nil, err
+// errNone: a file has nothing that begins as a certificate does.
+var errNone = errors.New("no certificate in it (want PEM \"CERTIFICATE\" or DER)")
+
+// splitList cuts certificates apart that follow one another. What is no whole element is
+// the last, to be told as malformed.
+func splitList(der []byte) (certificates [][]byte, ignored []byte) {
+	for len(certificates) == 0 || isDER(der) {
+		rest, input := cryptobyte.String(der), cryptobyte.String(nil)
+		if !rest.ReadASN1Element(&input, cbasn1.SEQUENCE) {
+			return append(certificates, der), nil
 		}
-		all = append(all, c)
-		der = der[len(c.Raw):]
+		certificates, der = append(certificates, input), rest
 	}
-	return all, nil
+	return certificates, der
+}
+
+func splitBundle(file []byte) ([][]byte, error) {
+	list, err := bundleList(file)
+	if err != nil {
+		return nil, err
+	}
+	certificates, _ := splitList(list)
+	return certificates, nil
 }
 
 // parseOnly reads a PKCS#7 bundle that has only one certificate.
 func parseOnly(bundle []byte) (*Certificate, error) {
-	all, err := parseBundle(bundle)
+	all, err := splitBundle(bundle)
 	if err != nil {
 		return nil, err
 	}
 	if len(all) > 1 {
 		return nil, fmt.Errorf("a PKCS#7 bundle of %d certificates, not one certificate (openssl pkcs7 -print_certs separates them)", len(all))
 	}
-	return all[0], nil
+	return Parse(all[0])
 }
 
-// parseBundle reads the certificates of a PKCS#7 bundle. DER is parsed here: package
+// bundleList is the certificates of a bundle, one after another. DER is parsed here: package
 // pkcs7 refuses a bundle because of one certificate that crypto/x509 does not take. It
 // gets the BER that OpenSSL writes as a stream (openssl cms -stream).
-func parseBundle(file []byte) ([]*Certificate, error) {
+func bundleList(file []byte) (list []byte, err error) {
 	list, _, ok := derBundle(file)
 	if !ok {
-		var err error
 		if list, err = berBundle(file); err != nil {
 			return nil, fmt.Errorf("PKCS#7 bundle: %w", err)
 		}
@@ -110,7 +141,7 @@ func parseBundle(file []byte) ([]*Certificate, error) {
 	if len(list) == 0 {
 		return nil, errors.New("no certificate in this PKCS#7 bundle")
 	}
-	return parseList(list)
+	return list, nil
 }
 
 // derBundle returns the certificates of a SignedData (RFC 5652, section 5.1), such as

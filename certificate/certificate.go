@@ -76,7 +76,7 @@ func First(file []byte) (*Certificate, error) {
 	if block, _ := nextPEM(file, bundleTypes...); block != nil {
 		return parseOnly(block)
 	}
-	return nil, errors.New("no certificate in it (want PEM \"CERTIFICATE\" or DER)")
+	return nil, errNone
 }
 
 // PEM takes every certificate of a PEM file, as PEM_read_bio_X509 finds them; none is no
@@ -99,19 +99,20 @@ func PEM(file []byte) ([]*Certificate, error) {
 // All takes every certificate of a file: PEM, also with PKCS#7 bundles in it,
 // or in DER a bundle or certificates one after another.
 func All(file []byte) ([]*Certificate, error) {
-	if isDER(file) || isBundle(file) {
-		return parseAll(file)
+	list, _, err := Split(file)
+	if err != nil {
+		return nil, err
 	}
 	var all []*Certificate
-	for block, rest := nextPEM(file, bundleTypes...); block != nil; block, rest = nextPEM(rest, bundleTypes...) {
-		more, err := parseAll(block)
-		if err != nil {
-			return nil, fmt.Errorf("certificate %d: %w", len(all)+1, err)
+	for i, der := range list {
+		c, err := Parse(der)
+		if err != nil && len(list) > 1 {
+			err = fmt.Errorf("certificate %d: %w", i+1, err)
 		}
-		all = append(all, more...)
-	}
-	if len(all) == 0 {
-		return nil, errors.New("no certificate in it (want PEM \"CERTIFICATE\" or DER)")
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, c)
 	}
 	return all, nil
 }

@@ -31,6 +31,7 @@ const (
 	causeUnsupported = "unsupported-crypto"
 	causeBlacklisted = "blacklisted"
 	causeNotBuilt    = "not-built"
+	causeNoModules   = "no-modules"
 )
 
 const (
@@ -107,6 +108,8 @@ func Causes() []Cause {
 			Advice: "install it there for uname -r, and run depmod -a"},
 		{Name: "init-failed", Errnos: []syscall.Errno{syscall.ENODEV, syscall.EBUSY}, Text: "not a matter of signatures: the module was taken, and its own start has failed",
 			Advice: "look at dmesg for what the module itself says: most often its device is not there, or another driver has it"},
+		{Name: causeNoModules, Errnos: []syscall.Errno{syscall.ENOSYS}, Text: "not a matter of signatures: the kernel is built without CONFIG_MODULES, and loads no module",
+			Advice: "build what is needed into the kernel, or start one that has CONFIG_MODULES=y"},
 		{Name: "certificate", Errnos: []syscall.Errno{syscall.EKEYEXPIRED, syscall.EKEYREVOKED}, Logs: []string{"Problem loading X.509 certificate", "Problem loading in-kernel X.509 certificate"},
 			Text:   "a certificate was not taken into a keyring, or has been taken out of use",
 			Advice: "sign-file verify --trusted <x509> <file> says what the kernel has against a certificate"},

@@ -117,13 +117,18 @@ func (a authority) ca(name string) {
 // names the issuer as it's told to.
 func (a authority) issue(name, issuer, keyIdentifier string) {
 	a.t.Helper()
+	a.issueWith("sha256", name, issuer, keyIdentifier)
+}
+
+func (a authority) issueWith(hash, name, issuer, keyIdentifier string) {
+	a.t.Helper()
 	extensions := "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=" + keyIdentifier + "\n"
 	if err := os.WriteFile(filepath.Join(a.dir, name+".ext"), []byte(extensions), 0o600); err != nil {
 		a.t.Fatal(err)
 	}
 	openssl(a.t, a.dir, "req", "-newkey", "rsa:1024", "-nodes", "-sha256", "-subj", "/CN="+name, "-keyout", name+".key", "-out", name+".csr")
 	openssl(a.t, a.dir, "x509", "-req", "-in", name+".csr", "-CA", issuer+".pem", "-CAkey", issuer+".key", "-CAcreateserial",
-		"-sha256", "-extfile", name+".ext", "-out", name+".pem")
+		"-"+hash, "-extfile", name+".ext", "-out", name+".pem")
 }
 
 func (a authority) path(name string) string { return filepath.Join(a.dir, name+".pem") }

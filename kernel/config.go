@@ -42,8 +42,12 @@ func OfConfig(path string) (*Kernel, error) {
 
 var (
 	configTitle  = lazily(`(?m)^# Linux/\S+ (\S+) Kernel Configuration$`)
-	configOption = lazily(`(?m)^CONFIG_(\w+)=([ym])$`)
+	configOption = lazily(`(?m)^CONFIG_(\w+)=(?:([ym])|"((?:[^"\\]|\\.)*)")$`)
+	noModules    = lazily(`(?m)^# CONFIG_MODULES is not set$`)
 )
+
+// unescape takes backslashes off, which Kconfig puts before quotes and backslashes.
+var unescape = lazily(`\\(.)`)
 
 // lazily compiles a pattern when it is first used: five of them cost every run of
 // the program, whatever it does, half a millisecond.
@@ -68,9 +72,10 @@ const byDebian = "(Debian "
 
 // configure replaces what Debian chose by what a configuration says.
 func (k *Kernel) configure(text []byte) {
-	options := map[string]string{}
+	options, texts := map[string]string{}, map[string]string{}
 	for _, option := range configOption().FindAllSubmatch(text, -1) {
 		options[string(option[1])] = string(option[2])
+		texts[string(option[1])] = unescape().ReplaceAllString(string(option[3]), "$1")
 	}
 	of := func(names ...string) availability {
 		found := absent
@@ -114,7 +119,8 @@ func (k *Kernel) configure(text []byte) {
 	for _, filter := range xzFilters() {
 		k.xzFilters[filter.option] = of(filter.option) == builtin
 	}
-	k.Unchecked, k.Enforce = of("MODULE_SIG") != builtin, of("MODULE_SIG_FORCE") == builtin
+	k.NoModules = noModules().Match(text) // a fragment need not name it
+	k.startConfigured(on, func(name string) string { return texts[name] })
 }
 
 // What a kernel verifies BPF programs with.
@@ -162,18 +168,12 @@ func RunningAt(root, release string) (k *Kernel, note string) {
 	if version, err := os.ReadFile(filepath.Join(root, "proc/version")); err == nil && !bytes.Contains(version, []byte("debian-kernel@")) && k.platformModules == yes {
 		k.platformModules = unknown
 	}
-	if text, err := os.ReadFile(filepath.Join(root, "sys/kernel/security/lockdown")); err == nil {
-		k.Lockdown = !bytes.Contains(text, []byte("[none]"))
+	if _, err := os.Stat(filepath.Join(root, "proc/modules")); err != nil {
+		_, err := os.Stat(filepath.Join(root, "proc/version"))
+		k.NoModules = k.NoModules || err == nil // /proc is there, and the file is not
 	}
-	k.FIPS = k.FIPS || isOn(root, "proc/sys/crypto/fips_enabled")
-	k.Enforce = k.Enforce || isOn(root, "sys/module/module/parameters/sig_enforce")
+	k.startRunning(root)
 	return k, note
-}
-
-// isOn reads a switch of the kernel's.
-func isOn(root, file string) bool {
-	b, err := os.ReadFile(filepath.Join(root, file))
-	return err == nil && (strings.HasPrefix(string(b), "1") || strings.HasPrefix(string(b), "Y"))
 }
 
 // Release is what uname -r prints.

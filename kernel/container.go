@@ -39,6 +39,9 @@ func (j *Judge) CompressedModule(file io.ReaderAt, size int64, module io.ReaderA
 		if err == nil {
 			v.Container = &container
 		}
+		if err == nil && j.usage == Module && j.kernel.NoModules {
+			v.withoutModules()
+		}
 		return v, err
 	})
 }

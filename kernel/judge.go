@@ -268,7 +268,7 @@ type Signer struct {
 	Hash        string // the name of the hash that the message names
 	Attributes  bool
 	Value       []byte
-	Certificate *certificate.Certificate // the trusted one, which may be that of an issuer; nil if it's too odd to be read
+	Certificate *certificate.Certificate // the trusted one, which may be that of an issuer
 	Keyring     Keyring                  // that the certificate is in
 	// Embedded is the signer's own certificate where it came with the message, and
 	// Certificate vouches for it.

@@ -24,8 +24,15 @@ type Kernel struct {
 	Enforce bool
 	// Unchecked: CONFIG_MODULE_SIG is off, and modules are loaded as they are.
 	Unchecked bool
+	// NoModules: CONFIG_MODULES is off, and no module is loaded at all.
+	NoModules bool
 	// Lockdown: the kernel is locked down, and loads no module that it can't verify.
 	Lockdown bool
+
+	// unsure is why it is not known whether the kernel enforces signatures or is locked
+	// down; empty where it is.
+	unsure   string
+	lockdown *lockdownLSM // nil where that is not known
 
 	version [2]int // of the series
 	release [2]int // that was asked for

@@ -57,6 +57,7 @@ type Judge struct {
 	// elsewhere are usable certificates of keyrings that are not looked into, or where
 	// that is not known.
 	elsewhere []elsewhere
+	displaced []*x509
 }
 
 // elsewhere is a certificate of another keyring.
@@ -82,17 +83,24 @@ func NewJudgeOf(kernel *Kernel, ring *Ring, usage Usage, only Keyring) *Judge {
 	}
 	rules := *kernel
 	j.kernel = &rules
+	var usable []*x509
 	for _, t := range j.ring.trusted {
 		parsed, err := j.addKey(t.certificate.Raw)
 		if err != nil {
 			j.unusable = append(j.unusable, unusable{t.certificate, err})
 			continue
 		}
-		parsed.keyring = t.keyring
-		if verifies := j.verifies(t.keyring); verifies == yes {
-			j.keys.add(parsed)
-		} else {
-			j.elsewhere = append(j.elsewhere, elsewhere{parsed, verifies})
+		parsed.keyring, parsed.list = t.keyring, t.list
+		usable = append(usable, parsed)
+	}
+	j.displace(usable)
+	for _, c := range usable {
+		switch verifies := j.verifies(c.keyring); {
+		case c.displacedBy != nil:
+		case verifies == yes:
+			j.keys.add(c)
+		default:
+			j.elsewhere = append(j.elsewhere, elsewhere{c, verifies})
 		}
 	}
 	return j

@@ -69,4 +69,9 @@ const (
 	oidKeyUsage         = "\x55\x1d\x0f" // 2.5.29.15
 	oidBasicConstraints = "\x55\x1d\x13" // 2.5.29.19
 	oidAuthorityKeyID   = "\x55\x1d\x23" // 2.5.29.35
+
+	// Attributes of names that descriptions are made of
+	oidCommonName   = "\x55\x04\x03"                         // 2.5.4.3
+	oidOrganization = "\x55\x04\x0a"                         // 2.5.4.10
+	oidEmail        = "\x2a\x86\x48\x86\xf7\x0d\x01\x09\x01" // 1.2.840.113549.1.9.1
 )

@@ -88,12 +88,15 @@ func RefusalOf(err error) *Refusal {
 }
 
 func ofTrailer(e *modsig.TrailerError) *Refusal {
-	r := &Refusal{Errno: syscall.EBADMSG, Func: "mod_check_sig", Reason: e.Reason}
+	// Where the content ends is not to be told any more, so nothing takes the signature off.
+	r := &Refusal{Errno: syscall.EBADMSG, Func: "mod_check_sig", Reason: e.Reason, Advice: "get the file anew, or build it again, and sign that: its trailer is damaged, and sign-file can't take such a one off"}
 	switch e.Kind {
 	case modsig.NoRoom:
 		r.Func = "mod_verify_sig"
 	case modsig.BadType:
 		r.Errno, r.Log = syscall.ENOPKG, "not signed with expected PKCS#7 message"
+	case modsig.NoContent:
+		r.Advice = "build the file again, and sign that: there is nothing in this one"
 	case modsig.NotZero:
 		r.Log = "PKCS#7 signature info has unexpected non-zero params"
 	}

@@ -91,6 +91,8 @@ type signature struct {
 	write func(io.Writer) error
 	// unhashed: it's the content itself, and the hash is named for nothing.
 	unhashed bool
+	// undigested: the kernel lacks the hash, and verifies with a digest of no bytes.
+	undigested bool
 }
 
 // over sets the data that the signature covers.
@@ -127,6 +129,9 @@ func (k *Kernel) verifySignature(key *publicKey, s *signature) error {
 		if s.hash.noPrefix {
 			return refuse(syscall.EINVAL, "rsassa_pkcs1_create", "the kernel does not verify %s with RSA", s.hash.name)
 		}
+		if s.undigested {
+			return k.undigestedRSA(key, s)
+		}
 		return k.verifyRSA(key, s)
 	case key.kind == kindECDSA:
 		return k.verifyECDSA(key, s)
@@ -134,6 +139,17 @@ func (k *Kernel) verifySignature(key *publicKey, s *signature) error {
 		return k.verifyMLDSA(key, s)
 	}
 	return fmt.Errorf("%s signatures are not verified here", key.kind)
+}
+
+// undigestedRSA is what pkcs1pad_verify and rsassa_pkcs1_verify say to a digest of no bytes:
+// x509_get_sig_params leaves it empty, and nobody asks unsupported_sig before
+// pkcs7_verify_sig_chain and pkcs7_validate_trust use it.
+func (k *Kernel) undigestedRSA(key *publicKey, s *signature) error {
+	if _, _, err := k.rsaKey(key.raw); err != nil {
+		return err
+	}
+	return advised(refuse(syscall.EINVAL, "rsassa_pkcs1_verify", "the certificate that came with the message is signed with %s, which kernel %s does not have loaded", s.hash.name, k.Name),
+		causeUnsupported, "sign without the certificate in the message, or have this kernel load the hash (CONFIG_%s)", s.hash.option)
 }
 
 // verifyRSA is pkcs1pad_verify (rsassa_pkcs1_verify since 6.13) over rsa_enc.

@@ -75,12 +75,14 @@ func is(b bool) answer {
 type trusted struct {
 	certificate *certificate.Certificate
 	keyring     Keyring
+	list        int // of Named ones: the call of AddTo that they came with
 }
 
 // Ring is what the kernel trusts, and what it doesn't. The zero value trusts
 // nobody.
 type Ring struct {
 	trusted   []trusted
+	lists     int      // how many calls of AddTo there were
 	revoked   [][]byte // certificates, DER
 	blacklist blacklist
 	// incomplete says which of the kernel's certificates are not known.
@@ -94,11 +96,15 @@ func (r *Ring) Incomplete(why string) { r.incomplete = why }
 // Add trusts more certificates for everything.
 func (r *Ring) Add(certificates ...*certificate.Certificate) { r.AddTo(Named, certificates...) }
 
-// AddTo trusts more certificates as those of a keyring.
+// AddTo trusts more certificates as those of a keyring, in the order in which the kernel
+// adds them: of two with one description the later takes the earlier's place. Named
+// certificates of one call are taken for such a list. How those of several calls stand to
+// each other, and to what is in the kernel's keyrings, is not known.
 func (r *Ring) AddTo(keyring Keyring, certificates ...*certificate.Certificate) {
+	r.lists++
 	for _, c := range certificates {
 		if c != nil {
-			r.trusted = append(r.trusted, trusted{c, keyring})
+			r.trusted = append(r.trusted, trusted{c, keyring, r.lists})
 		}
 	}
 }
@@ -132,7 +138,7 @@ func (r *Ring) Place(where func(c *certificate.Certificate, keyring Keyring) (Ke
 	var placed []trusted
 	for _, t := range r.trusted {
 		if keyring, ok := where(t.certificate, t.keyring); ok {
-			placed = append(placed, trusted{t.certificate, keyring})
+			placed = append(placed, trusted{t.certificate, keyring, t.list})
 		}
 	}
 	r.trusted = placed
@@ -140,7 +146,11 @@ func (r *Ring) Place(where func(c *certificate.Certificate, keyring Keyring) (Ke
 
 // Join adds what another ring trusts and refuses.
 func (r *Ring) Join(other *Ring) error {
-	r.trusted = append(r.trusted, other.trusted...)
+	for _, t := range other.trusted {
+		t.list += r.lists
+		r.trusted = append(r.trusted, t)
+	}
+	r.lists += other.lists
 	r.revoked = append(r.revoked, other.revoked...)
 	r.incomplete = cmp.Or(r.incomplete, other.incomplete)
 	for entry := range other.blacklist {
@@ -156,7 +166,7 @@ func (r *Ring) clone() *Ring {
 	if r == nil {
 		return &Ring{}
 	}
-	return &Ring{slices.Clone(r.trusted), slices.Clone(r.revoked), r.blacklist.clone(), r.incomplete}
+	return &Ring{slices.Clone(r.trusted), r.lists, slices.Clone(r.revoked), r.blacklist.clone(), r.incomplete}
 }
 
 // Size is how many certificates are trusted.

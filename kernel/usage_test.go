@@ -121,6 +121,19 @@ func TestLockdown(t *testing.T) {
 	}
 }
 
+// TestNoModules: what such a kernel, 6.18.44, returned for init_module of any file.
+func TestNoModules(t *testing.T) {
+	rules := configured(t, "# CONFIG_MODULES is not set\nCONFIG_CRYPTO_SHA256=y\n")
+	signed := golden(t, "hello-rsa2048-sha256.ko")
+	for name, file := range map[string][]byte{"signed": signed, "unsigned": signed[:5248], "empty": nil} {
+		v := onModule(t, trusting(t, rules, kernel.Module, key(t, "rsa2048.pem")), file)
+		if v.Loads || v.Taints || v.LoadErrno != syscall.ENOSYS || v.Accepted != (name == "signed") {
+			t.Errorf("%s: %+v", name, v)
+		}
+	}
+	check(t, onModule(t, trusting(t, rules, kernel.IMA, key(t, "rsa2048.pem")), signed), 0)
+}
+
 // configured is a kernel of 6.12 with a configuration.
 func configured(t *testing.T, options string) *kernel.Kernel {
 	t.Helper()

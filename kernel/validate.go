@@ -57,7 +57,7 @@ func (s *signerInfo) validateTrust(j *Judge) error {
 		if err == nil {
 			return s.matched(j, found, signed, c)
 		}
-		if errors.Is(err, errAmbiguous) {
+		if RefusalOf(err) == nil {
 			return err
 		}
 		if c.signer == c {
@@ -99,8 +99,10 @@ func (s *signerInfo) unknown(j *Judge) error {
 				causeUnavailable, "sign with a key whose certificate this kernel takes (sign-file keygen makes one)")
 		}
 	}
-	if err := s.elsewhere(j); err != nil {
-		return err
+	for _, reason := range []func(*Judge) error{s.elsewhere, s.displacement} {
+		if err := reason(j); err != nil {
+			return err
+		}
 	}
 	none := refuse(syscall.ENOKEY, trustFunction, "no trusted certificate is that of the signer (%s)", s.describe())
 	for _, t := range j.ring.trusted {
@@ -229,6 +231,9 @@ func (k keys) find(id, keyID []byte) ([]*x509, error) {
 	found := k[string(either)]
 	if len(found) == 0 {
 		return nil, refuse(syscall.ENOKEY, findFunction, "no such key")
+	}
+	if err := contested(found); err != nil {
+		return nil, err
 	}
 	if keyID == nil {
 		return found, nil

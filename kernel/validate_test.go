@@ -79,6 +79,44 @@ func TestBadChain(t *testing.T) {
 	}
 }
 
+// TestUndigested: what certificates that come along are signed with the kernel has to have.
+// The errnos are those of Linux 6.12.117 without CONFIG_CRYPTO_SHA512, of modules whose
+// certificates were made the same way.
+func TestUndigested(t *testing.T) {
+	data := []byte("the signed data")
+	a := authority{t, t.TempDir()}
+	a.ca("root")
+	a.issueWith("sha512", "leaf", "root", "keyid")
+	a.issue("middle", "root", "keyid")
+	a.issueWith("sha512", "leaf of middle", "middle", "keyid")
+	a.issueWith("sha512", "strong middle", "root", "keyid")
+	a.issue("leaf of strong", "strong middle", "keyid")
+	for _, c := range []struct {
+		name     string
+		embedded []string
+		trusted  string
+		want     syscall.Errno
+	}{
+		{"leaf", []string{"leaf"}, "root", syscall.EKEYREJECTED},
+		{"leaf, trusted itself", []string{"leaf"}, "leaf", 0},
+		{"middle", []string{"leaf of strong", "strong middle"}, "root", syscall.EKEYREJECTED},
+		{"leaf of a middle", []string{"leaf of middle", "middle"}, "root", syscall.EINVAL},
+	} {
+		message := signCMS(t, data, a.signer(c.embedded[0], c.embedded...)...)
+		for _, usage := range []kernel.Usage{kernel.Module, kernel.MapValue, kernel.BPF} {
+			for options, want := range map[string]syscall.Errno{"CONFIG_CRYPTO_SHA512=y\n": 0, "CONFIG_CRYPTO_SHA512=m\n": c.want, "": c.want} {
+				rules := configured(t, "CONFIG_MODULES=y\nCONFIG_MODULE_SIG=y\nCONFIG_BPF_SYSCALL=y\nCONFIG_KEYS=y\nCONFIG_SYSTEM_DATA_VERIFICATION=y\nCONFIG_CRYPTO_SHA256=y\n"+options)
+				rules.NoAutoload = true
+				v := onMessage(t, trusting(t, rules, usage, a.path(c.trusted)), message, data)
+				check(t, v, want)
+				if want != 0 && v.Cause != "unsupported-crypto" {
+					t.Errorf("%s: cause %s", c.name, v.Cause)
+				}
+			}
+		}
+	}
+}
+
 // TestSeveralSigners is section 1.4: those whose key is known must verify, the
 // others are passed over, and one must be left.
 func TestSeveralSigners(t *testing.T) {

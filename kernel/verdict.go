@@ -33,6 +33,9 @@ type Verdict struct {
 	// NoModule is why a file whose signature lets it through is no module.
 	NoModule  error
 	LoadErrno syscall.Errno
+	// Unsure is why it is not known whether a module that can't be verified is loaded: of
+	// the running kernel it can't be told whether it is locked down. Empty where it is known.
+	Unsure string
 
 	// Lax says what no signer would have written, though the kernel accepts it.
 	Lax string
@@ -68,6 +71,10 @@ func (v *Verdict) Name() string { return ErrnoName(v.Errno) }
 
 // load is the end of module_sig_check, which a kernel without CONFIG_MODULE_SIG lacks.
 func (v *Verdict) load(k *Kernel) {
+	if k.NoModules {
+		v.withoutModules()
+		return
+	}
 	if k.Unchecked && v.Errno != syscall.ENOEXEC && v.Errno != syscall.EFBIG {
 		v.Loads, v.LoadErrno = true, 0
 		return
@@ -87,8 +94,21 @@ func (v *Verdict) load(k *Kernel) {
 	case k.Lockdown: // security_locked_down(LOCKDOWN_MODULE_SIGNATURE)
 		v.LoadErrno = syscall.EPERM
 		v.Log = "unsigned module loading is restricted"
+	case k.unsure != "":
+		v.LoadErrno, v.Unsure = 0, k.unsure
 	default:
 		v.Loads, v.Taints, v.LoadErrno = true, true, 0
+	}
+}
+
+// withoutModules is what sys_ni_syscall makes of init_module and finit_module, whatever
+// the file is.
+func (v *Verdict) withoutModules() {
+	v.Loads, v.Taints, v.LoadErrno, v.Log = false, false, syscall.ENOSYS, ""
+	for _, c := range Causes() {
+		if c.Name == causeNoModules && !v.Accepted {
+			v.Advice = c.Advice
+		}
 	}
 }
 

@@ -14,10 +14,12 @@ import (
 // (crypto/asymmetric_keys/x509_cert_parser.c, with the grammar of x509.asn1).
 type x509 struct {
 	keyring         Keyring // that it was found in
+	list            int     // of Named ones: see Ring.AddTo
 	raw             []byte
 	tbs             []byte
 	issuer, subject []byte // contents of the Names
 	serial          []byte // content of the INTEGER
+	subjectName     []byte // as descriptions of keys have it
 	keyID           []byte // subject key identifier; nil when absent
 	id              []byte // serial and issuer: what it's found by, beside keyID
 
@@ -34,7 +36,10 @@ type x509 struct {
 	selfSigned   bool
 	blacklisted  bool
 
-	// read is what package certificate makes of it, nil if it can't read it.
+	displacedBy *x509   // what took its place in its keyring
+	rivals      []*x509 // what has taken its place, or the reverse, if both are in one keyring
+
+	// read is plain, once.
 	read func() *certificate.Certificate
 }
 
@@ -49,11 +54,22 @@ type certificateParser struct {
 	signatureOID string
 	authority    []byte // the extension
 	issuerName   []byte // in the authority key identifier
+	nameParts    nameParts
 }
 
 // parseCertificate refuses what the kernel's parser refuses, a self-signed
 // certificate that doesn't verify among it.
 func (k *Kernel) parseCertificate(der []byte, blacklist blacklist) (*x509, error) {
+	c, err := k.readCertificate(der)
+	if err != nil {
+		return nil, err
+	}
+	c.blacklisted = blacklist.hasTBS(k, c)
+	return c, k.checkSelfSigned(c)
+}
+
+// readCertificate is x509_cert_parse up to x509_check_for_self_signed.
+func (k *Kernel) readCertificate(der []byte) (*x509, error) {
 	p := &certificateParser{kernel: k, x509: &x509{}}
 	err := ber.Decode(der, func(d *ber.Decoder) {
 		p.Decoder = d
@@ -69,20 +85,17 @@ func (k *Kernel) parseCertificate(der []byte, blacklist blacklist) (*x509, error
 		return nil, err
 	}
 	c := p.x509
-	c.read = sync.OnceValue(func() *certificate.Certificate {
-		read, err := certificate.Parse(bytes.Clone(c.raw))
-		if err != nil {
-			return nil
-		}
-		return read
-	})
+	c.read = sync.OnceValue(c.plain)
 	c.signature.over(c.tbs)
 	// MD4 is the kernel's misnomer for MD5, and pkcs1pad knows no MD4.
 	h := c.signature.hash
 	c.unverifiable = h != nil && (!k.has(h) || h.oid == oidMD4)
-	c.blacklisted = blacklist.hasTBS(k, c)
+	if h != nil && !k.has(h) {
+		c.signature.undigested = true
+		c.signature.sum = func() ([]byte, error) { return []byte{}, nil }
+	}
 	c.id = join(c.serial, c.issuer)
-	return c, k.checkSelfSigned(c)
+	return c, nil
 }
 
 func (p *certificateParser) oid() ber.Pattern {
@@ -123,7 +136,12 @@ func (p *certificateParser) tbsCertificate() {
 		p.time(&c.notBefore)
 		p.time(&c.notAfter)
 	}, nil))
+	p.nameParts = nameParts{}
 	p.name(keep(&c.subject))
+	p.Do(func() error {
+		c.subjectName = p.nameParts.fabricated()
+		return nil
+	})
 	p.Need(ber.Compound(ber.TagSequence, func() {
 		p.params = nil
 		p.algorithm(nil)
@@ -154,7 +172,10 @@ func (p *certificateParser) relativeName() {
 	p.Need(ber.ListOf(ber.TagSet, func() {
 		p.Need(ber.Compound(ber.TagSequence, func() {
 			p.Need(p.oid())
-			p.Need(ber.Anything(nil))
+			p.Need(ber.Anything(func(e ber.Element) error {
+				p.nameParts.note(p.lastOID, e.Content)
+				return nil
+			}))
 		}, nil))
 	}, nil))
 }

@@ -57,6 +57,8 @@ const (
 	BadType
 	// NotZero: a field is set that must be zero for PKCS#7.
 	NotZero
+	// NoContent is BadSize of a signature that takes up all there is: one of an empty file.
+	NoContent
 )
 
 func (e *TrailerError) Error() string { return e.Reason }
@@ -109,7 +111,10 @@ func parseInfo(b [InfoSize]byte) Info {
 // Check is the kernel's mod_check_sig, in its order. size counts the bytes
 // before the marker, the struct itself among them. The error is a *TrailerError.
 func (i Info) Check(size int64) error {
-	if size < InfoSize || int64(i.SignatureSize) >= size-InfoSize {
+	if int64(i.SignatureSize) == size-InfoSize {
+		return fault(NoContent, "the signature is all there is: an empty file was signed, and the content needs at least one byte")
+	}
+	if size < InfoSize || int64(i.SignatureSize) > size-InfoSize {
 		return fault(BadSize, "the trailer names a signature of %d bytes, and only %d precede it, of which the content needs at least one",
 			i.SignatureSize, size-InfoSize)
 	}

@@ -178,6 +178,48 @@ func TestVerifyDetached(t *testing.T) {
 	}
 }
 
+// TestVerifyDetachedAsAttached: of a module and a message apart, what is said is what the
+// kernel's sign-file makes of them with -s, and what is said of that.
+func TestVerifyDetachedAsAttached(t *testing.T) {
+	dir := t.TempDir()
+	empty, short := filepath.Join(dir, "empty"), filepath.Join(dir, "short")
+	writeFile(t, empty, "", 0o644)
+	writeFile(t, short, "x", 0o644)
+	type report struct {
+		Accepted, Loads, Taints bool
+		Errno, Cause, Reason    string
+		LoadErrno               string `json:"load_errno"`
+		NoModule                string `json:"no_module"`
+	}
+	judged := func(file string, flags ...string) (r report) {
+		t.Helper()
+		out, _ := verify(t, append(append([]string{"--json"}, flags...), file)...)
+		if err := json.Unmarshal([]byte(out), &r); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return r
+	}
+	module := filepath.Join(dir, "module")
+	writeFile(t, module, string(readFile(t, "../testdata/hello.ko")), 0o644)
+	for _, file := range []string{module, empty, short} {
+		for _, key := range []string{"rsa2048", "p384"} { // a trusted one, and another
+			apart, attached := file+".p7s", filepath.Join(dir, "attached")
+			mustRun(t, nil, testenv.SignFile(t), "-d", "sha256", keys+"/"+key+".key", keys+"/"+key+".x509", file)
+			mustRun(t, nil, testenv.SignFile(t), "-s", apart, "sha256", keys+"/"+key+".x509", file, attached)
+			for _, flags := range [][]string{{}, {"--enforce"}, {"--usage", "kexec"}, {"--usage", "ima"}} {
+				flags = append(flags, "--kernel", "6.12", "--trusted="+keys+"/rsa2048.pem")
+				got, want := judged(file, append(flags, "--signature", apart)...), judged(attached, flags...)
+				if got != want {
+					t.Errorf("%s, %s, %v:\n%+v, attached:\n%+v", file, key, flags, got, want)
+				}
+			}
+		}
+	}
+	if out, _ := verify(t, "--kernel", "6.12", "--trusted="+keys+"/rsa2048.pem", "--signature", golden+"/rsa2048-sha256.p7s", "../testdata/hello.ko"); strings.Contains(out, "does not load") || !strings.Contains(out, "rsa2048-sha256.p7s attached: verified") {
+		t.Error(out)
+	}
+}
+
 // TestAttachedMessage: -s says what no kernel will take, and does what it is told.
 func TestAttachedMessage(t *testing.T) {
 	inPEM := filepath.Join(t.TempDir(), "m.pem")

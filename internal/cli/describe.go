@@ -133,6 +133,8 @@ func (r signerReport) found() string {
 // verdictReport is what verify says of one file.
 type verdictReport struct {
 	fileField
+	textField
+	Message   string           `json:"message,omitempty"` // of --signature: the rest is said of the file once it is attached
 	Accepted  bool             `json:"accepted"`
 	Kernel    string           `json:"kernel,omitempty"`
 	DataSize  int64            `json:"data_size,omitempty"`
@@ -148,12 +150,48 @@ type verdictReport struct {
 	Container *containerReport `json:"container,omitempty"`
 	// Only for modules: what init_module makes of it.
 	Loads      *bool  `json:"loads,omitempty"`
+	Unsure     string `json:"loads_unknown,omitempty"` // why Loads is not there
 	Taints     bool   `json:"taints,omitempty"`
 	NoModule   string `json:"no_module,omitempty"` // why it is no module, whatever its signature
 	LoadErrno  string `json:"load_errno,omitempty"`
 	LoadNumber int    `json:"load_errno_number,omitempty"`
 
 	Error string `json:"error,omitempty"` // why there is no verdict
+}
+
+// textField says that a file is text, which spells map values and is none, and of which of
+// them the report is. A kernel gets the bytes.
+type textField struct {
+	Text     string `json:"text,omitempty"`     // hex, c, bpftool or bpftool-json
+	Element  int    `json:"element,omitempty"`  // counted from 1: the first that is refused, or else the first
+	Elements int    `json:"elements,omitempty"` // how many there are, all judged
+	Key      string `json:"key,omitempty"`      // of the element, in hexadecimal
+}
+
+// which says what of the file is judged, where that is not the file as it is.
+func (r verdictReport) which() string {
+	switch {
+	case r.Message != "" && r.Loads != nil:
+		return " with " + r.Message + " attached"
+	case r.Message != "":
+		return " with " + r.Message
+	}
+	return r.textField.which(r.Accepted)
+}
+
+// which names the element, where there are several.
+func (t textField) which(accepted bool) string {
+	key := ""
+	if t.Key != "" {
+		key = " (key " + t.Key + ")"
+	}
+	switch {
+	case t.Elements < 2:
+		return ""
+	case accepted:
+		return fmt.Sprintf(", all %d elements", t.Elements)
+	}
+	return fmt.Sprintf(", element %d of %d%s", t.Element, t.Elements, key)
 }
 
 // containerReport is how a module is compressed, and what reads it.
@@ -198,7 +236,10 @@ func reportVerdict(path string, v *kernel.Verdict, loads bool) verdictReport {
 		if v.NoModule != nil {
 			r.NoModule = v.NoModule.Error()
 		}
-		r.Loads, r.Taints, r.LoadNumber = &v.Loads, v.Taints, int(v.LoadErrno)
+		if r.Unsure = v.Unsure; v.Unsure == "" {
+			r.Loads = &v.Loads
+		}
+		r.Taints, r.LoadNumber = v.Taints, int(v.LoadErrno)
 		if v.LoadErrno != 0 {
 			r.LoadErrno = unix.ErrnoName(v.LoadErrno)
 		}
@@ -209,19 +250,21 @@ func reportVerdict(path string, v *kernel.Verdict, loads bool) verdictReport {
 // print prints the verdict as one line for people.
 func (r verdictReport) print(p *program) error {
 	if !r.Accepted {
-		return p.printf("%s: %s: %s (%s from %s)%s%s%s%s\n", r.File, p.red("refused"), r.Reason, r.Errno, r.Function, r.loading(), r.logLine(), r.toDo(), r.Container.beware())
+		return p.printf("%s%s: %s: %s (%s from %s)%s%s%s%s\n", r.File, r.which(), p.red("refused"), r.Reason, r.Errno, r.Function, r.loading(), r.logLine(), r.toDo(), r.Container.beware())
 	}
 	s := r.Signers[0]
 	lax := ""
 	if r.Lax != "" {
 		lax = "; " + r.Lax
 	}
-	return p.printf("%s: %s: %d bytes signed by %s (%s, %s%s)%s%s%s\n", r.File, p.green("verified"), r.DataSize, s.who(), s.Hash, s.Key, s.in(), r.loading(), lax, r.Container.beware())
+	return p.printf("%s%s: %s: %d bytes signed by %s (%s, %s%s)%s%s%s\n", r.File, r.which(), p.green("verified"), r.DataSize, s.who(), s.Hash, cmp.Or(s.Key, "a key that only the kernel reads"), s.in(), r.loading(), lax, r.Container.beware())
 }
 
 // loading says what init_module does where that's another answer.
 func (r verdictReport) loading() string {
 	switch {
+	case r.Unsure != "":
+		return ", and whether it loads is not decided: " + r.Unsure
 	case r.NoModule != "":
 		return ", but " + r.NoModule + ", so init_module returns " + r.LoadErrno
 	case !r.Accepted && r.Loads != nil && *r.Loads && !r.Taints:

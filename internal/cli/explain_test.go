@@ -33,7 +33,9 @@ func TestExplain(t *testing.T) {
 	for seen, want := range map[string]string{
 		"modprobe: ERROR: could not insert 'hello': Key was rejected by service": "unsigned unavailable-key unsupported-crypto blacklisted attributes mismatch",
 		"EKEYREJECTED": "unsigned unavailable-key unsupported-crypto blacklisted attributes mismatch",
-		"129":          "unsigned unavailable-key unsupported-crypto blacklisted attributes mismatch",
+		"ENOSYS":       "no-modules",
+		"insmod: ERROR: could not insert module hello.ko: Function not implemented": "no-modules",
+		"129": "unsigned unavailable-key unsupported-crypto blacklisted attributes mismatch",
 		"[    8.1] Loading of module with unavailable key is rejected":                               "unavailable-key",
 		"Loading of unsigned module is rejected":                                                     "unsigned",
 		"hello: module verification failed: signature and/or required key missing - tainting kernel": "unsigned unavailable-key unsupported-crypto",

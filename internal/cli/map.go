@@ -225,6 +225,13 @@ func withSmallerKeys(err error, signed []byte) error {
 	if none != nil || len(message.Signers) != 1 {
 		return err
 	}
+	if room := tooLarge.Size - mapvalue.HeaderSize - tooLarge.Tail; room < len(signed)-len(message.Signers[0].Signature) {
+		without := "the data"
+		if tooLarge.Tail > 0 && mapvalue.HeaderSize+len(signed) <= tooLarge.Size {
+			without = "the tail"
+		}
+		return fmt.Errorf("%w; a shorter signature would not help: %s is too long", err, without)
+	}
 	without := tooLarge.Need - len(message.Signers[0].Signature) + slack
 	var fit []string
 	for _, kind := range []struct {
@@ -258,28 +265,65 @@ func (p *program) mapVerify(c *cli.Context) error {
 	if err := run.collect(&tree, c.Args().Slice()); err != nil {
 		return err
 	}
-	return run.judge(1, func(item signfile.Item) (*kernel.Verdict, error) {
-		value, err := p.readValue(item.Path)
-		if err != nil {
-			return nil, err
+	for _, item := range run.items {
+		report, err := guarded(func() (*verdictReport, error) { return p.judgeValues(judge, item.Path) })
+		if err := run.tell(item.Path, report, err); err != nil {
+			return err
 		}
-		value = p.spelled(item.Path, value)
-		verdict, err := judge.MapValue(value)
-		if err == nil && !verdict.Accepted && (verdict.Errno == syscall.ENOENT || verdict.Errno == syscall.EINVAL) {
-			if is, ofValue := valueMistake(value); is.name != "" {
-				verdict.Reason += ": this is " + is.name
-				if ofValue {
-					verdict.Advice = is.asModule
-				}
+	}
+	return run.result()
+}
+
+// judgeValues judges a file with a value, or with text that spells one or, as a dump does,
+// several: then the worst counts.
+func (p *program) judgeValues(judge *kernel.Judge, path string) (*verdictReport, error) {
+	raw, err := p.readValue(path)
+	if err != nil {
+		return nil, err
+	}
+	text := p.spelled(path, raw)
+	if text.form == "" {
+		return judgeValue(judge, path, raw)
+	}
+	var worst *verdictReport
+	var undecided error
+	for i, element := range text.elements {
+		report, err := judgeValue(judge, path, element.value)
+		switch {
+		case err != nil:
+			undecided = cmp.Or(undecided, fmt.Errorf("element %d: %w", i+1, err))
+		case worst == nil || worst.Accepted && !report.Accepted:
+			worst = report
+			worst.Text, worst.Element, worst.Elements, worst.Key = text.form, i+1, len(text.elements), element.key
+		}
+	}
+	if undecided != nil && (worst == nil || worst.Accepted) {
+		return nil, undecided
+	}
+	return worst, nil
+}
+
+func judgeValue(judge *kernel.Judge, path string, value []byte) (*verdictReport, error) {
+	verdict, err := judge.MapValue(value)
+	if err != nil {
+		return nil, err
+	}
+	if !verdict.Accepted && (verdict.Errno == syscall.ENOENT || verdict.Errno == syscall.EINVAL) {
+		if is, ofValue := valueMistake(value); is.name != "" {
+			verdict.Reason += ": this is " + is.name
+			if ofValue {
+				verdict.Advice = is.asModule
 			}
 		}
-		return verdict, err
-	})
+	}
+	report := reportVerdict(path, verdict, false)
+	return &report, nil
 }
 
 // valueReport is what map inspect says.
 type valueReport struct {
 	fileField
+	Text       string        `json:"text,omitempty"` // its form, where the value is spelled out as text
 	Size       int           `json:"size"`
 	SignedSize int           `json:"signed_size"`
 	DataSize   int           `json:"data_size"`
@@ -289,12 +333,16 @@ type valueReport struct {
 }
 
 func (p *program) mapInspect(c *cli.Context) error {
-	raw, value, err := p.decodeValue(c)
+	args, err := operands(c, 1, 1)
+	if err != nil {
+		return err
+	}
+	value, form, err := p.readOne(args[0])
 	if err != nil {
 		return err
 	}
 	r := valueReport{
-		fileField: fileNamed(c.Args().First()), Size: len(raw), SignedSize: len(value.Signed), DataSize: len(value.Data),
+		fileField: fileNamed(args[0]), Text: form, Size: mapvalue.HeaderSize + len(value.Signed) + len(value.Tail), SignedSize: len(value.Signed), DataSize: len(value.Data),
 		TailSize: len(value.Tail), ZeroTail: len(bytes.Trim(value.Tail, "\x00")) == 0,
 		Signature: reportMessage(value.Message, int64(len(value.Message)), int64(len(value.Data))),
 	}
@@ -312,7 +360,11 @@ func (p *program) mapInspect(c *cli.Context) error {
 }
 
 func (p *program) mapSize(c *cli.Context) error {
-	_, value, err := p.decodeValue(c)
+	args, err := operands(c, 1, 1)
+	if err != nil {
+		return err
+	}
+	value, _, err := p.readOne(args[0])
 	if err != nil {
 		return err
 	}
@@ -329,14 +381,9 @@ func (p *program) mapExtract(c *cli.Context) error {
 	if err := notTheKey(output(c.Args().Slice(), 1), c.Args().First()); err != nil {
 		return err
 	}
-	raw, err := p.readValue(c.Args().First())
+	value, _, err := p.readOne(c.Args().First())
 	if err != nil {
 		return err
-	}
-	raw = p.spelled(c.Args().First(), raw)
-	value, err := decodeValue(raw)
-	if err != nil {
-		return about(c.Args().First(), err)
 	}
 	part := value.Data
 	switch {
@@ -350,32 +397,52 @@ func (p *program) mapExtract(c *cli.Context) error {
 	return p.copyOut(output(c.Args().Slice(), 1), bytes.NewReader(part))
 }
 
-func (p *program) decodeValue(c *cli.Context) ([]byte, *mapvalue.Value, error) {
-	args, err := operands(c, 1, 1)
+// readOne reads a file with one value, as it is or as text, whose form it returns too.
+func (p *program) readOne(path string) (value *mapvalue.Value, form string, err error) {
+	raw, err := p.readValue(path)
 	if err != nil {
-		return nil, nil, err
+		return nil, "", err
 	}
-	raw, err := p.readValue(args[0])
+	raw, form, err = p.oneValue(path, raw)
 	if err != nil {
-		return nil, nil, err
+		return nil, "", about(path, err)
 	}
-	raw = p.spelled(args[0], raw)
-	value, err := decodeValue(raw)
-	return raw, value, about(args[0], err)
+	value, err = decodeValue(raw)
+	return value, form, about(path, err)
 }
 
-// spelled is a value that was written as text, by map sign --format hex or by bpftool, as
-// its bytes. What is a value as it is stays so.
-func (p *program) spelled(path string, raw []byte) []byte {
+// spelled is what a file spells that has values as text, as map sign --format or bpftool
+// writes it. Its form is empty for what is a value as it is, and for what is no text.
+func (p *program) spelled(path string, raw []byte) valueText {
 	if _, err := mapvalue.Decode(raw); err == nil {
-		return raw
+		return valueText{}
 	}
-	value := valueText(raw)
-	if _, err := mapvalue.Decode(value); err != nil {
-		return raw
+	text, err := readValueText(raw)
+	if err != nil || text.form == "" {
+		return valueText{}
 	}
-	p.say("%s: is text in hexadecimal; the value that it spells is looked at", path)
-	return value
+	_, err = mapvalue.Decode(text.elements[0].value)
+	switch several := len(text.elements) > 1; {
+	case several:
+		p.say("%s: is text with %d elements; the value of each is looked at", path, len(text.elements))
+	case err == nil:
+		p.say("%s: is text in hexadecimal; the value that it spells is looked at", path)
+	case text.form == textHex: // digits may be anything
+		return valueText{}
+	}
+	return text
+}
+
+// oneValue is a value as it is, or the only one that a text spells.
+func (p *program) oneValue(path string, raw []byte) (value []byte, form string, err error) {
+	switch text := p.spelled(path, raw); len(text.elements) {
+	case 0:
+		return raw, "", nil
+	case 1:
+		return text.elements[0].value, text.form, nil
+	default:
+		return nil, "", fmt.Errorf("has %d elements, and one is wanted (bpftool -j map lookup)", len(text.elements))
+	}
 }
 
 // decodeValue is mapvalue.Decode with an error that tells mistakes.

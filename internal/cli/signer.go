@@ -263,7 +263,7 @@ func checkValue(public crypto.PublicKey, value []byte) (missing int, err error) 
 	}
 	if is := whatIs(value); is.name == aMessage {
 		return 0, errors.New("it is a whole PKCS#7 message, and no bare signature value: sign-file -s attaches it")
-	} else if is.name != "" && valueText(value) == nil { // which may be a digest: see Mistake
+	} else if is.name != "" && formOfText(value) != textHex { // which may be a digest: see Mistake
 		return 0, fmt.Errorf("not a bare signature value: it is %s", is.name)
 	}
 	if _, isRSA := public.(*rsa.PublicKey); isRSA && len(value) < size && size-len(value) < word {

@@ -75,7 +75,11 @@ func (p *program) verify(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if usage == kernel.Module && judge.Kernel().Unchecked {
+	switch {
+	case usage != kernel.Module:
+	case judge.Kernel().NoModules:
+		p.warn("this kernel is built without CONFIG_MODULES: it loads no module")
+	case judge.Kernel().Unchecked:
 		p.warn("this kernel is built without CONFIG_MODULE_SIG: it looks at no module's signature")
 	}
 	run := p.newVerifyRun(c, usage == kernel.Module)
@@ -158,14 +162,14 @@ func (p *program) verifyDetached(c *cli.Context, run *verifyRun, judge *kernel.J
 		p.fail(err)
 		return exitError(exitUndecided)
 	}
-	run.items = []signfile.Item{{Path: args[0]}}
+	run.items, run.message = []signfile.Item{{Path: args[0]}}, file
 	return run.judge(1, func(item signfile.Item) (*kernel.Verdict, error) {
 		module, err := p.openItem(readOnly(c.Context), item)
 		if err != nil {
 			return nil, err
 		}
 		defer module.Close()
-		verdict, err := judge.Message(message, io.NewSectionReader(module, 0, module.Size()))
+		verdict, err := judge.Attached(module, module.Size(), message)
 		if err == nil {
 			err = module.Check()
 		}
@@ -319,7 +323,8 @@ func (p *program) trustedRing(c *cli.Context) (*kernel.Ring, error) {
 type verifyRun struct {
 	*program
 	json, quiet bool
-	loads       bool // whether loading a module is the question
+	loads       bool   // whether loading a module is the question
+	message     string // of --signature, to be attached; empty for none
 	items       []signfile.Item
 	exit        int
 }
@@ -398,6 +403,11 @@ func (r *verifyRun) judge(jobs int, one func(signfile.Item) (*kernel.Verdict, er
 	if err := inOrder(jobs, len(r.items), work, r.report); err != nil {
 		return err
 	}
+	return r.result()
+}
+
+// result is the exit status of all that was told.
+func (r *verifyRun) result() error {
 	if r.exit != exitOK {
 		return exitError(r.exit)
 	}
@@ -409,12 +419,21 @@ func (r *verifyRun) report(i int, verdict *kernel.Verdict, err error) error {
 	if err != nil {
 		return r.undecided(path, err)
 	}
-	if !verdict.Accepted {
+	report := reportVerdict(path, verdict, r.loads)
+	report.Message = r.message
+	return r.tell(path, &report, nil)
+}
+
+// tell prints what there is to say of a path, and counts it.
+func (r *verifyRun) tell(path string, report *verdictReport, err error) error {
+	if err != nil {
+		return r.undecided(path, err)
+	}
+	if !report.Accepted {
 		r.exit = exitFailure
 	} else if r.quiet {
 		return nil
 	}
-	report := reportVerdict(path, verdict, r.loads)
 	if r.json {
 		return r.writeJSON(report)
 	}

@@ -13,7 +13,6 @@ import (
 	"github.com/ulikunitz/xz/lzma"
 	"github.com/xi2/xz"
 
-	"sign-file/certificate"
 	"sign-file/internal/bounded"
 )
 
@@ -56,9 +55,27 @@ func isZboot(b []byte) bool {
 // isArm64 looks for that of Documentation/arch/arm64/booting.rst.
 func isArm64(b []byte) bool { return len(b) >= 0x40 && string(b[0x38:0x3c]) == "ARM\x64" }
 
-// imageCertificates finds the certificates that are built into a kernel: a
-// vmlinux, or what a boot loader reads, compressed as the build does it.
-func imageCertificates(image []byte) ([]*certificate.Certificate, error) {
+// imageCertificates finds the certificates that are built into a kernel: a vmlinux, or
+// what a boot loader reads, compressed as the build does it. dropped is how many bytes of
+// the list the kernel does not look at.
+func imageCertificates(image []byte) (certificates [][]byte, dropped int, err error) {
+	image, err = unpackedImage(image)
+	if err != nil {
+		return nil, 0, err
+	}
+	list, err := builtinList(image)
+	if err != nil {
+		return nil, 0, err
+	}
+	if list == nil {
+		return nil, 0, errors.New("the kernel image has no list of built-in certificates")
+	}
+	certificates, rest := splitList(list)
+	return certificates, len(rest), nil
+}
+
+// unpackedImage is the kernel in an image.
+func unpackedImage(image []byte) ([]byte, error) {
 	if isModule(image) {
 		return nil, ErrModule
 	}
@@ -77,22 +94,7 @@ func imageCertificates(image []byte) ([]*certificate.Certificate, error) {
 			return nil, ErrModule
 		}
 	}
-	list, err := builtinList(image)
-	if err != nil {
-		return nil, err
-	}
-	if list == nil {
-		return nil, errors.New("the kernel image has no list of built-in certificates")
-	}
-	var all []*certificate.Certificate
-	for _, der := range list {
-		c, err := certificate.Parse(der)
-		if err != nil {
-			return nil, fmt.Errorf("built-in certificate %d: %w", len(all)+1, err)
-		}
-		all = append(all, c)
-	}
-	return all, nil
+	return image, nil
 }
 
 // packed is the compressed kernel in an image; nil where it's not compressed.
@@ -193,7 +195,7 @@ func unpackZstd(payload []byte) ([]byte, error) {
 // together, and the length of the first ones, the build's own. No symbol is needed
 // for that, and other certificates in an image (wireless regulatory ones, those of
 // self-tests) have no such lengths behind them.
-func builtinList(image []byte) ([][]byte, error) {
+func builtinList(image []byte) ([]byte, error) {
 	steps := minSteps + len(image)/64
 	for at := 0; ; {
 		next := bytes.Index(image[at:], []byte{0x30, 0x82})
@@ -201,8 +203,8 @@ func builtinList(image []byte) ([][]byte, error) {
 			return nil, nil
 		}
 		at += next
-		if list := listAt(image, at, &steps); list != nil {
-			return list, nil
+		if size := listAt(image[at:], &steps); size > 0 {
+			return image[at : at+size], nil
 		}
 		if steps < 0 {
 			return nil, errLooksLike
@@ -220,22 +222,32 @@ var errLooksLike = errors.New("too much in the image looks like lists of certifi
 // maxList bounds how many certificates a list may have.
 const maxList = 4096
 
-// listAt reads a list that begins here, as x509_load_certificate_list does.
-func listAt(image []byte, start int, steps *int) [][]byte {
-	var list [][]byte
-	for at := start; len(list) < maxList && *steps >= 0; {
+// maxOdd bounds how far behind the certificates of a list that has something else in it
+// its lengths are looked for, in bytes.
+const maxOdd = 64 << 10
+
+// listAt is the size of a list that begins here, 0 if none does.
+func listAt(list []byte, steps *int) int {
+	first, end := certificateSize(list), 0
+	for n := 0; n < maxList && *steps >= 0; n++ {
 		*steps--
-		size := certificateSize(image[at:])
+		size := certificateSize(list[end:])
 		if size == 0 {
-			return nil
+			break
 		}
-		list = append(list, image[at:at+size])
-		at += size
-		if listEnds(image, start, at, len(list[0])) {
-			return list
+		if end += size; listEnds(list, end, first) {
+			return end
 		}
 	}
-	return nil
+	for size := first + 1; first > 0 && size < end+maxOdd && *steps >= 0; size++ {
+		if size%16 == 0 {
+			*steps--
+		}
+		if listEnds(list, size, first) {
+			return size
+		}
+	}
+	return 0
 }
 
 // certificateSize is the length of what may be a certificate: a SEQUENCE of at
@@ -251,14 +263,26 @@ func certificateSize(b []byte) int {
 	return size
 }
 
-// listEnds looks for the two lengths. Between the list and them there may be room
-// for one more certificate (CONFIG_SYSTEM_EXTRA_CERTIFICATE) and an int that says
-// how much of it is used.
-func listEnds(image []byte, start, end, first int) bool {
-	size := end - start
+// splitList is x509_load_certificate_list, which asks of what follows only that it begins
+// with one of the two bytes that certificates begin with, and stops where that is not so.
+func splitList(list []byte) (certificates [][]byte, rest []byte) {
+	for len(list) >= 4 && (list[0] == 0x30 || list[1] == 0x82) {
+		size := 4 + int(binary.BigEndian.Uint16(list[2:]))
+		if size > len(list) {
+			break
+		}
+		certificates, list = append(certificates, list[:size]), list[size:]
+	}
+	return certificates, list
+}
+
+// listEnds looks for the two lengths of a list of this size. Between the list and them
+// there may be room for one more certificate (CONFIG_SYSTEM_EXTRA_CERTIFICATE) and an int
+// that says how much of it is used.
+func listEnds(list []byte, size, first int) bool {
 	const extra = 4096 // CONFIG_SYSTEM_EXTRA_CERTIFICATE_SIZE, unless changed
-	return lengthsAt(image[start:], alignUp(size, 8), size, first) ||
-		lengthsAt(image[start:], alignUp(alignUp(size+extra, 4)+4, 8), size, first)
+	return lengthsAt(list, alignUp(size, 8), size, first) ||
+		lengthsAt(list, alignUp(alignUp(size+extra, 4)+4, 8), size, first)
 }
 
 func lengthsAt(list []byte, at, size, first int) bool {

@@ -3,7 +3,12 @@ package trust_test
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto"
+	"crypto/rsa"
+	"crypto/sha512"
+	"crypto/x509"
 	"encoding/binary"
+	"encoding/pem"
 	"errors"
 	"os"
 	"os/exec"
@@ -11,6 +16,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/crypto/cryptobyte"
+	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 
 	"sign-file/certificate"
 	"sign-file/kernel"
@@ -299,6 +307,94 @@ func TestSources(t *testing.T) {
 		if _, err := load(t, content); err == nil {
 			t.Errorf("%s: no error", name)
 		}
+	}
+}
+
+// withSerial is the test certificate with another serial number, signed again: one that the
+// kernel takes and OpenSSL does not, if the number is not minimal.
+func withSerial(t *testing.T, serial string) []byte {
+	t.Helper()
+	der := cryptobyte.String(readCertificate(t, key(t, "rsa2048.x509")).Raw)
+	var outer, tbs, version, old, algorithm cryptobyte.String
+	block, _ := pem.Decode(read(t, key(t, "rsa2048.key")))
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil || !der.ReadASN1(&outer, cbasn1.SEQUENCE) || !outer.ReadASN1(&tbs, cbasn1.SEQUENCE) || !outer.ReadASN1Element(&algorithm, cbasn1.SEQUENCE) ||
+		!tbs.ReadASN1Element(&version, cbasn1.Tag(0).ContextSpecific().Constructed()) || !tbs.ReadASN1Element(&old, cbasn1.INTEGER) {
+		t.Fatal("not the certificate that this test knows: ", err)
+	}
+	sequence := func(parts ...[]byte) []byte {
+		var b cryptobyte.Builder
+		b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) { b.AddBytes(slices.Concat(parts...)) })
+		return b.BytesOrPanic()
+	}
+	signed := sequence(version, append([]byte{2, byte(len(serial))}, serial...), tbs)
+	sum := sha512.Sum512(signed)
+	value, err := rsa.SignPKCS1v15(nil, parsed.(*rsa.PrivateKey), crypto.SHA512, sum[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sequence(signed, algorithm, append([]byte{3, 0x82, byte((len(value) + 1) >> 8), byte(len(value) + 1), 0}, value...))
+}
+
+// TestOddCertificates: what booted kernels take (leading zeros in a serial number, none at
+// all) is trusted, whatever stricter parsers make of it; what they refuse ends nothing. The
+// module's signature names the signer by its key identifier.
+func TestOddCertificates(t *testing.T) {
+	good, module := read(t, key(t, "p384.x509")), read(t, "../../testdata/golden/hello-rsa2048-sha256-k.ko")
+	zeros, empty, inner := withSerial(t, "\x00\x00\x01"), withSerial(t, ""), append([]byte("\x30\x82\x01\x00"), bytes.Repeat([]byte{1}, 256)...)
+	if _, err := certificate.Parse(zeros); err == nil {
+		t.Fatal("the certificate is not odd")
+	}
+	image := func(list ...[]byte) []byte {
+		b := append([]byte("\x7fELF"), make([]byte, 60)...)
+		all := slices.Concat(list...)
+		b = append(b, all...)
+		for len(b)%8 != 0 {
+			b = append(b, 0)
+		}
+		return binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(b, uint64(len(all))), uint64(len(list[0])))
+	}
+	pemOf := func(der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}) }
+	for name, c := range map[string]struct {
+		content  []byte
+		trusted  int
+		accepted bool
+		noted    string
+	}{
+		"leading zeros":         {zeros, 1, true, ""},
+		"no serial number":      {empty, 1, true, ""},
+		"in PEM":                {slices.Concat(pemOf(good), pemOf(zeros)), 2, true, ""},
+		"a bad one in PEM":      {slices.Concat(pemOf(good), pemOf(inner), pemOf(zeros)), 2, true, "certificate 2"},
+		"among others":          {slices.Concat(good, zeros), 2, true, ""},
+		"behind a bad one":      {slices.Concat(inner, zeros), 1, true, "certificate 1"},
+		"behind junk":           {slices.Concat(good, []byte("junk"), zeros), 1, false, "behind certificate 1"},
+		"a line end":            {slices.Concat(zeros, []byte("\n")), 1, true, ""},
+		"built in":              {image(good, zeros), 2, true, ""},
+		"built in, bad between": {image(good, inner, zeros), 2, true, "certificate 2"},
+		"built in, then junk":   {image(zeros, []byte("junk"), good), 1, true, "no further"},
+		"built in, after junk":  {image(good, []byte("junk"), zeros), 1, false, "no further"},
+		"built in, too long":    {image(zeros, []byte("\x30\x82\xff\xff"), good), 1, true, "no further"},
+		"built in, a short one": {image(zeros, []byte("\x30\x03\x02\x01\x01"), good), 1, true, "certificate 2"},
+		"UEFI's db":             {slices.Concat(signatureList(x509List, inner), signatureList(x509List, zeros)), 1, true, "EFI signature list"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "file")
+			if err := os.WriteFile(file, c.content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			ring := new(kernel.Ring)
+			notes, err := trust.Load(ring, file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			told := strings.Join(notes, "\n")
+			if ring.Size() != c.trusted || (c.noted == "") != (told == "") || !strings.Contains(told, c.noted) {
+				t.Errorf("%d certificates and %q, want %d and %q", ring.Size(), told, c.trusted, c.noted)
+			}
+			if v := judge(t, ring, module); v.Accepted != c.accepted {
+				t.Errorf("accepted %v (%s)", v.Accepted, v.Reason)
+			}
+		})
 	}
 }
 

@@ -100,11 +100,47 @@ func (l *loader) addFile(data []byte) error {
 	case certificate.Signed(data):
 		return ErrMessage
 	}
-	all, err := certificate.All(data)
-	if err != nil && (bytes.HasPrefix(data, []byte("0\x82")) || bytes.Contains(data, []byte("-----BEGIN CERTIFICATE-----"))) {
-		err = fmt.Errorf("%w: %w", errCertificate, err)
+	list, ignored, err := certificate.Split(data)
+	if err != nil {
+		return asCertificate(data, err)
+	}
+	if odd := bytes.Trim(ignored, "\x00\r\n"); len(odd) > 0 {
+		l.note("%d bytes behind certificate %d are no certificate, and whatever follows them is not read", len(ignored), len(list))
+	}
+	before := l.ring.Size()
+	err = l.addList(list, func(number int, err error) {
+		if len(list) > 1 {
+			l.note("certificate %d: %v: no kernel takes it, and it is passed over", number, err)
+		}
+	})
+	if l.ring.Size() > before {
+		return nil
+	}
+	return asCertificate(data, err)
+}
+
+// addList trusts what a kernel can read of a list of certificates, and tells of the
+// others. The error is the last of those.
+func (l *loader) addList(list [][]byte, tell func(number int, err error)) (last error) {
+	var all []*certificate.Certificate
+	for i, der := range list {
+		c, err := kernel.ReadCertificate(der)
+		if err != nil {
+			tell(i+1, err)
+			last = err
+			continue
+		}
+		all = append(all, c)
 	}
 	l.ring.AddTo(l.keyring, all...)
+	return last
+}
+
+// asCertificate marks an error about a file that was to be a certificate.
+func asCertificate(data []byte, err error) error {
+	if bytes.HasPrefix(data, []byte("0\x82")) || bytes.Contains(data, []byte("-----BEGIN CERTIFICATE-----")) {
+		return fmt.Errorf("%w: %w", errCertificate, err)
+	}
 	return err
 }
 
@@ -116,9 +152,21 @@ var errCertificate = errors.New("looks like a certificate, and is not read as on
 var ErrMessage = errors.New("a PKCS#7 signature, which is no source of trust (name the signer's certificate)")
 
 func (l *loader) addImage(image []byte) error {
-	all, err := imageCertificates(image)
-	l.ring.AddTo(l.keyring, all...)
-	return err
+	list, dropped, err := imageCertificates(image)
+	if err != nil {
+		return err
+	}
+	before := l.ring.Size()
+	l.addList(list, func(number int, err error) {
+		l.note("built-in certificate %d: %v: the kernel passes over it", number, err)
+	})
+	if l.ring.Size() == before {
+		return fmt.Errorf("no kernel reads one of the %d certificates that are built into the image", len(list))
+	}
+	if dropped > 0 {
+		l.note("the image's list of built-in certificates has %d bytes behind certificate %d that are none, and the kernel reads no further", dropped, len(list))
+	}
+	return nil
 }
 
 // loadDir passes over files that hold no certificate: such a directory may have

@@ -127,9 +127,10 @@ func (l *loader) addMOK(b []byte, has kernel.Keyrings) error {
 		if !bytes.Equal(kind, guidX509) {
 			return nil
 		}
-		c, err := certificate.Parse(data)
+		c, err := kernel.ReadCertificate(data)
 		if err != nil {
-			return err
+			l.note("a certificate in shim's list: %v: the kernel passes over it", err)
+			return nil
 		}
 		into := keyring
 		if ca, signs := c.Authority(); keyring == kernel.Machine && has.CAOnly && (!ca || has.CAMax && signs) {
@@ -144,12 +145,16 @@ func (l *loader) addMOK(b []byte, has kernel.Keyrings) error {
 	})
 }
 
+// loadVariable reads as far as the kernel does: what stands before a malformed list counts.
 func (l *loader) loadVariable(m machine, name string, load func([]byte) error) error {
 	value, ok := m.variable(name)
 	if !ok {
 		return nil
 	}
-	if err := load(value); err != nil {
+	switch err := load(value); {
+	case errors.Is(err, errSignatureList):
+		l.note("UEFI variable %s: %v: the kernel reads no further", name, err)
+	case err != nil:
 		return fmt.Errorf("UEFI variable %s: %w", name, err)
 	}
 	return nil

@@ -5,8 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
-
-	"sign-file/certificate"
 )
 
 // GUIDs of EFI_SIGNATURE_LIST entries (UEFI specification, section 32.4.1), as
@@ -27,20 +25,21 @@ func isSignatureList(b []byte) bool {
 	return false
 }
 
+var errSignatureList = errors.New("malformed EFI signature list")
+
 // signatureLists calls found for every entry, as parse_efi_signature_list does. A
 // list is: type GUID, sizes of list, header and entry, header, entries; an entry
 // its owner's GUID and data.
 func signatureLists(b []byte, found func(kind, data []byte) error) error {
-	malformed := errors.New("malformed EFI signature list")
 	for len(b) > 0 {
 		if len(b) < 28 {
-			return malformed
+			return errSignatureList
 		}
 		list := uint64(binary.LittleEndian.Uint32(b[16:]))
 		header := uint64(binary.LittleEndian.Uint32(b[20:]))
 		entry := uint64(binary.LittleEndian.Uint32(b[24:]))
 		if list > uint64(len(b)) || 28+header > list || entry <= 16 || (list-28-header)%entry != 0 {
-			return malformed
+			return errSignatureList
 		}
 		for at := 28 + header; at < list; at += entry {
 			if err := found(b[:16], b[at+16:at+entry]); err != nil {
@@ -54,16 +53,17 @@ func signatureLists(b []byte, found func(kind, data []byte) error) error {
 
 // addSignatureLists trusts the certificates of a db.
 func (l *loader) addSignatureLists(b []byte) error {
-	return signatureLists(b, func(kind, data []byte) error {
-		if !bytes.Equal(kind, guidX509) {
-			return nil
+	var all [][]byte
+	err := signatureLists(b, func(kind, data []byte) error {
+		if bytes.Equal(kind, guidX509) {
+			all = append(all, data)
 		}
-		c, err := certificate.Parse(data)
-		if err == nil {
-			l.ring.AddTo(l.keyring, c)
-		}
-		return err
+		return nil
 	})
+	l.addList(all, func(_ int, err error) {
+		l.note("a certificate in an EFI signature list: %v: the kernel passes over it", err)
+	})
+	return err
 }
 
 // blacklistSignatureLists does what the kernel does with a dbx. A certificate in it

@@ -68,12 +68,7 @@ func newBench(t *testing.T, k vm.Kernel, fips bool) *bench {
 // put into db.
 func (b *bench) trustDB(rules *kernel.Kernel) {
 	b.db = [][]byte{testKey(b.T, "rsa2048.x509"), testKey(b.T, "p384.x509")}
-	builtin, platform, modules := &kernel.Ring{}, &kernel.Ring{}, &kernel.Ring{}
-	for _, ring := range []*kernel.Ring{builtin, modules} {
-		if _, err := trust.Load(ring, b.kernel.Image()); err != nil {
-			b.Fatal(err)
-		}
-	}
+	builtin, platform, modules := b.builtin(), &kernel.Ring{}, b.builtin()
 	addTrusted(b.T, platform, b.db...)
 	addTrusted(b.T, modules, b.db...) // Debian's kernels look into .platform too
 	b.modules = kernel.NewJudge(rules, modules, kernel.Module)
@@ -85,6 +80,16 @@ func (b *bench) trustDB(rules *kernel.Kernel) {
 		vector.Builtin: secondary, vector.Secondary: secondary,
 		vector.Platform: kernel.NewJudge(rules, platform, kernel.MapValue),
 	}
+}
+
+// builtin trusts what is built into the kernel.
+func (b *bench) builtin() *kernel.Ring {
+	b.Helper()
+	ring := &kernel.Ring{}
+	if _, err := trust.Load(ring, b.kernel.Image()); err != nil {
+		b.Fatal(err)
+	}
+	return ring
 }
 
 func rulesOf(t *testing.T, config string) *kernel.Kernel {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"sign-file/certificate"
@@ -22,11 +23,12 @@ func TestRunning(t *testing.T) {
 			reports := vm.Boot(t, k, vm.Options{
 				Init:  "sign-file/test/kernel/running",
 				Files: []vm.File{{Name: "vmlinuz", Data: read(t, k.Image())}, {Name: "config", Data: read(t, k.Config())}, {Name: "db", Data: vm.SignatureLists(db)}},
-				DB:    db,
+				DB:    db, Cmdline: "lockdown=integrity",
 			})
 			var answer struct {
 				Keyrings map[kernel.Keyring][]string
 				Notes    []string
+				Unsigned [2]syscall.Errno
 			}
 			if len(reports) != 1 || json.Unmarshal(reports[0], &answer) != nil {
 				t.Fatalf("reports %s", reports)
@@ -53,6 +55,9 @@ func TestRunning(t *testing.T) {
 				if strings.Contains(note, "would be expected") || strings.Contains(note, "no file here") {
 					t.Error(note)
 				}
+			}
+			if answer.Unsigned != [2]syscall.Errno{syscall.EPERM, syscall.EPERM} {
+				t.Errorf("an unsigned module, with securityfs and without: %v", answer.Unsigned)
 			}
 			t.Logf("%v", answer)
 		})

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"sign-file/kernel"
 	"sign-file/test/kernel/vector"
 	"sign-file/test/vm"
 )
@@ -28,6 +29,8 @@ func TestVerdicts(t *testing.T) {
 			b.values()
 			b.published()
 			b.cms()
+			b.displaced()
+			b.undigested()
 			b.system()
 			b.digests()
 			b.boot()
@@ -43,6 +46,28 @@ func TestFIPS(t *testing.T) {
 			b.offer()
 			b.golden(everyone)
 			b.cms()
+			b.boot()
+		})
+	}
+}
+
+// TestLockdown asks each kernel, booted with lockdown=integrity, about modules that it can't
+// verify. They are few: the kernel does not log more.
+func TestLockdown(t *testing.T) {
+	for _, k := range vm.Kernels(t) {
+		t.Run(k.Series, func(t *testing.T) {
+			b := newBench(t, k, false)
+			rules := b.modules.Kernel()
+			rules.Lockdown, b.cmdline = true, "lockdown=integrity"
+			judge := kernel.NewJudge(rules, b.builtin(), kernel.Module)
+			plain := strip(t, k.Module(t, "dummy"))
+			good := sign(t, plain, "rsa3072", "sha256", false)
+			for name, file := range map[string][]byte{
+				"Debian's own": k.Module(t, "dummy"), "unsigned": plain, "unknown key": good, "unknown hash": sign(t, plain, "rsa2048", "sm3", false),
+				"zeros": attach(plain, make([]byte, 100)),
+			} {
+				b.ask(vector.Vector{Name: name, Kind: vector.Module, Data: file}, judge)
+			}
 			b.boot()
 		})
 	}

@@ -11,15 +11,15 @@ import (
 )
 
 type keyrings struct {
-	certificates map[string][][]byte
-	serial       map[string]int32 // of those that are made
-	scratch      int              // where certificates are offered
+	wanted  map[string]vector.Keyring
+	serial  map[string]int32 // of those that are made
+	scratch int              // where certificates are offered
 }
 
 func newKeyrings(want []vector.Keyring) (*keyrings, error) {
-	k := &keyrings{certificates: map[string][][]byte{}, serial: map[string]int32{}}
+	k := &keyrings{wanted: map[string]vector.Keyring{}, serial: map[string]int32{}}
 	for _, w := range want {
-		k.certificates[w.Name] = w.Certificates
+		k.wanted[w.Name] = w
 	}
 	// A session of our own: init has none that we could search.
 	if _, err := unix.KeyctlJoinSessionKeyring("init"); err != nil {
@@ -44,7 +44,7 @@ func (k *keyrings) get(name string) (int32, error) {
 	if serial, ok := k.serial[name]; ok {
 		return serial, nil
 	}
-	certificates, ok := k.certificates[name]
+	wanted, ok := k.wanted[name]
 	if !ok {
 		return 0, fmt.Errorf("no keyring %q", name)
 	}
@@ -52,11 +52,15 @@ func (k *keyrings) get(name string) (int32, error) {
 	if err != nil {
 		return 0, err
 	}
-	for i, certificate := range certificates {
+	for i, certificate := range wanted.Certificates {
 		// The kernel's own description is subject and key identifier: a
 		// second certificate with both the same would displace the first. What
 		// this kernel refuses is left out, as package keyring leaves it out.
-		unix.AddKey("asymmetric", fmt.Sprintf("%s %d", name, i), certificate, id)
+		description := fmt.Sprintf("%s %d", name, i)
+		if wanted.Undescribed {
+			description = ""
+		}
+		unix.AddKey("asymmetric", description, certificate, id)
 	}
 	k.serial[name] = int32(id)
 	return int32(id), nil

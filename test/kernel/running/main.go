@@ -3,7 +3,10 @@
 package main
 
 import (
+	"errors"
 	"os"
+	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -17,6 +20,9 @@ import (
 type Answer struct {
 	Keyrings map[kernel.Keyring][]string
 	Notes    []string
+	// Unsigned is what an unsigned module comes to by what the machine tells of itself, with
+	// securityfs and without.
+	Unsigned [2]syscall.Errno
 }
 
 func main() { guest.Run(answer) }
@@ -57,5 +63,28 @@ func answer(report func(any) error) error {
 			a.Keyrings[keyring] = append(a.Keyrings[keyring], certificate.FormatName(c.Subject))
 		}
 	}
+	for i := range a.Unsigned {
+		if a.Unsigned[i], err = unsigned(); err != nil {
+			return err
+		}
+		unix.Unmount("/sys/kernel/security", 0) // the second time it is gone already
+	}
 	return report(a)
+}
+
+// unsigned judges a file without a signature by this machine's rules.
+func unsigned() (syscall.Errno, error) {
+	rules, _, err := kernel.Running()
+	if err != nil {
+		return 0, err
+	}
+	const file = "a file that is long enough to be looked at as a module is, and no module"
+	v, err := kernel.NewJudge(rules, nil, kernel.Module).Module(strings.NewReader(file), int64(len(file)))
+	if err == nil && v.Unsure != "" {
+		err = errors.New(v.Unsure)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return v.LoadErrno, nil
 }

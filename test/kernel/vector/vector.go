@@ -80,6 +80,8 @@ type Vector struct {
 type Keyring struct {
 	Name         string
 	Certificates [][]byte // DER
+	// Undescribed: the kernel describes them itself, and one may displace another.
+	Undescribed bool
 }
 
 // Result is the kernel's answer to one vector.
