@@ -206,6 +206,7 @@ func (r *attachRun) signers(c *cli.Context) error {
 	if err != nil {
 		return about(keys.Name(file), err)
 	}
+	r.warnOfKey(r.lineless, file, cert)
 	for hash, signatures := range values {
 		r.warnOfHash(hash)
 		if r.byHash[hash], err = newSigner(keys.PresignedSet(r.public, signatures), hash, file, cert, wantedMessage(c)); err != nil {
