@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"errors"
@@ -225,39 +224,31 @@ func examine(m *signfile.Module, skipped bool, how signfile.Many) (note string, 
 // it off again.
 var errEmptyModule = errors.New("is empty")
 
-// maxPathList bounds what --from reads, in bytes.
-const maxPathList = 256 << 20
-
 // pathList reads paths, one a line or NUL-terminated.
-func (p *program) pathList(from string, nul bool) ([]string, error) {
-	text, err := p.readAll(from, maxPathList)
-	if err != nil {
-		return nil, err
-	}
-	if is := whatIs(text[:min(len(text), maxLook)]); is.asKey != "" || is.asCertificate == swapPlaces+"<key>" {
-		clear(text)
-		return nil, about(from, fmt.Errorf("not a list of paths: it is %s", is.name))
-	}
-	scanner := bufio.NewScanner(bytes.NewReader(text))
-	scanner.Buffer(nil, len(text)+1)
+func (p *program) pathList(from string, nul bool) (paths []string, err error) {
+	end := byte('\n')
 	if nul {
-		scanner.Split(func(data []byte, atEOF bool) (int, []byte, error) {
-			if i := bytes.IndexByte(data, 0); i >= 0 {
-				return i + 1, data[:i], nil
-			}
-			if atEOF && len(data) > 0 {
-				return len(data), data, nil
-			}
-			return 0, nil, nil
-		})
+		end = 0
 	}
-	var paths []string
-	for scanner.Scan() {
-		if scanner.Text() != "" {
-			paths = append(paths, scanner.Text())
+	noKey := func(head []byte) error {
+		is := whatIs(head)
+		if is.asKey == "" && is.asCertificate != swapPlaces+"<key>" {
+			return nil
 		}
+		clear(head)
+		return fmt.Errorf("not a list of paths: it is %s", is.name)
 	}
-	return paths, scanner.Err()
+	err = p.eachLine(from, end, noKey, func(line []byte) error {
+		line = bytes.TrimSuffix(line, []byte{end})
+		if !nul {
+			line = bytes.TrimSuffix(line, []byte("\r"))
+		}
+		if len(line) > 0 {
+			paths = append(paths, string(line))
+		}
+		return nil
+	})
+	return paths, err
 }
 
 // signRun counts and prints what becomes of the modules.
