@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -52,6 +53,9 @@ func Run(args []string, in, out, err *os.File) int {
 	ctx := newInterruptible()
 	p.wrote, p.listen = ctx.wrote, ctx.listen
 	defer ctx.finish()
+	if err := openPoller(); err != nil {
+		return p.fail(err)
+	}
 	if p.name() == "extract-cert" {
 		return p.extractCert(ctx, args)
 	}
@@ -62,6 +66,25 @@ func Run(args []string, in, out, err *os.File) int {
 		return p.subcommand(ctx, args)
 	}
 	return p.classic(ctx, args)
+}
+
+// openPoller has Go's runtime open its poller now, if there is room for its two descriptors:
+// with the first timer or pipe it does so in any case, and ends the process with its own
+// words where there is none.
+func openPoller() error {
+	poll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err == nil {
+		var event int
+		if event, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err == nil {
+			unix.Close(event)
+		}
+		unix.Close(poll)
+	}
+	if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
+		return &os.PathError{Op: "open", Path: "the event queue", Err: err}
+	}
+	time.AfterFunc(time.Hour, func() {}).Stop()
+	return nil
 }
 
 // name is what messages start with: the last component of argv[0], as errx does.
