@@ -92,11 +92,19 @@ func (r *ready) check(c *certificate.Certificate, algorithm *digest.Algorithm, s
 // says whether all have it, as with RSA and ML-DSA, or it is the most, as with ECDSA. What
 // is appended to a module is longer by modsig.TrailerSize.
 func (s *Signer) MessageSize() (size int, exact bool, err error) {
+	message, exact, err := s.Draft()
+	return len(message), exact, err
+}
+
+// Draft is a PKCS#7 message of the Signer's, DER, with a value in the signature's place that
+// signs nothing: as long as any, or exactly as long (see MessageSize). It shows what a
+// kernel makes of the Signer's key and hash, before the key is asked for anything.
+func (s *Signer) Draft() (message []byte, exact bool, err error) {
 	if err := s.check(); err != nil {
-		return 0, false, err
+		return nil, false, err
 	}
 	info, _ := s.cover(make([]byte, s.newHash().Size()))
 	info.Signature, exact = longestSignature(s.public)
-	message, err := s.assemble(info)
-	return len(message), exact, err
+	message, err = s.assemble(info)
+	return message, exact, err
 }

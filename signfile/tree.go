@@ -46,6 +46,10 @@ func (i Item) place() (*atomicfile.Place, error) {
 	return i.root.Below(i.relative, false)
 }
 
+// Named reports whether the path was named, and not found in a directory: then it may be a
+// link, and the file that it leads to is the module.
+func (i Item) Named() bool { return i.root == nil }
+
 // follow reports whether the module's name may be a link.
 func (i Item) follow() bool { return i.root == nil || i.linked }
 

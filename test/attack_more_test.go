@@ -320,6 +320,23 @@ func TestFewestDescriptors(t *testing.T) {
 	}
 }
 
+// TestNoDescriptors: no command ends in the runtime's words, whose exit code would be that of a
+// wrong command line.
+func TestNoDescriptors(t *testing.T) {
+	t.Parallel()
+	w := newWorkshop(t, t.TempDir(), 5000)
+	for n := 3; n <= 12; n++ {
+		for _, command := range []string{"keygen --force --type ec:p256 @k", "sign --replace KEY @m.ko", "sign --replace KEY @", "verify --kernel 6.12 --trusted @k @m.ko", "inspect @m.ko", "strip @m.ko",
+			"sha256 exec:/bin/true " + w.cert() + " @m.ko @d", "digest --format json sha256 @", "map sign KEY @m.ko @v", "--version", "completion bash", "extract @m.ko @x"} {
+			args := strings.Fields(strings.ReplaceAll(strings.ReplaceAll(command, "KEY", "sha256 "+w.key()+" "+w.cert()), "@", w.path("")+"/"))
+			out, err := run(t, nil, "prlimit", append([]string{fmt.Sprintf("--nofile=%d", n), program(t)}, args...)...)
+			if strings.Contains(out, "goroutine") || strings.Contains(out, "runtime") {
+				t.Errorf("%d descriptors, %s: %v\n%.200s", n, command, err, out)
+			}
+		}
+	}
+}
+
 // Too few descriptors for a compressor: a clear message, and the module as it was, or
 // signed.
 func TestFewDescriptors(t *testing.T) {

@@ -43,3 +43,27 @@ func TestProcessors(t *testing.T) {
 		checkSigned(t, signed, "../testdata/hello.ko", "sha256", pair)
 	}
 }
+
+// TestVersionNamesTheEngine: it is the one that will be used, and not only what the processor
+// has.
+func TestVersionNamesTheEngine(t *testing.T) {
+	t.Parallel()
+	if runtime.GOARCH != "amd64" {
+		t.Skip("an x86-64 machine is missing")
+	}
+	said := func(env ...string) string {
+		_, engine, _ := strings.Cut(mustRun(t, env, program(t), "--version"), "RSA engine: ")
+		return engine
+	}
+	if strings.Contains(said(), "not on this processor") {
+		testenv.Missing(t, "a processor with AVX2")
+	}
+	if !strings.Contains(said(), "yes, with ") || !strings.Contains(said("SIGN_FILE_RSA=avx2"), "yes, with AVX2") {
+		t.Errorf("%s%s", said(), said("SIGN_FILE_RSA=avx2"))
+	}
+	for variable, want := range map[string]string{"SIGN_FILE_RSA=std": "SIGN_FILE_RSA=std", "GODEBUG=fips140=on": "FIPS"} {
+		if got := said(variable); strings.Contains(got, "with ") || !strings.Contains(got, want) {
+			t.Errorf("%s: %s", variable, got)
+		}
+	}
+}

@@ -166,3 +166,25 @@ func TestReferenceIsThere(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
+
+// TestTerminatedBetweenNames: a signal that comes when the new file has its temporary name,
+// and not yet its own, leaves none behind.
+func TestTerminatedBetweenNames(t *testing.T) {
+	t.Parallel()
+	testenv.Tool(t, "strace")
+	for _, verb := range []string{"strip m.ko n.ko", "strip .", "attach --signature sig --cert KEY.x509 --hash sha256 plain.ko", "sign --replace sha256 KEY.key KEY.x509 ."} {
+		dir := t.TempDir()
+		key := absolute(t, keys+"/rsa2048")
+		for _, name := range []string{"m.ko", "n.ko"} {
+			mustRun(t, nil, "cp", golden+"/hello-rsa2048-sha256.ko", filepath.Join(dir, name))
+		}
+		mustRun(t, nil, "cp", "../testdata/hello.ko", filepath.Join(dir, "plain.ko"))
+		mustRun(t, nil, "openssl", "dgst", "-sha256", "-sign", key+".key", "-out", filepath.Join(dir, "sig"), "../testdata/hello.ko")
+		args := append([]string{"-C", dir, "strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=linkat", "-e", "inject=linkat:signal=SIGTERM", program(t)},
+			strings.Fields(strings.ReplaceAll(verb, "KEY", key))...)
+		if out, err := run(t, nil, "env", args...); err == nil || out != "" && !strings.Contains(out, "left as they were") {
+			t.Errorf("%s: %v\n%s", verb, err, out)
+		}
+		checkNames(t, dir, "m.ko", "n.ko", "plain.ko", "sig")
+	}
+}

@@ -519,10 +519,9 @@ func TestSignTreeWithOddFiles(t *testing.T) {
 		testenv.Missing(t, "root, who may mount and become nobody")
 	}
 	r, pair := newTree(t, 20), newKeyPair(t, t.TempDir(), "-nodes")
-	writeFile(t, r.path("empty.ko"), "", 0o644)
-	r.modules = append(r.modules, "empty.ko")
 	want := r.judged(t, "sha256", pair)
 
+	writeFile(t, r.path("empty.ko"), "", 0o644)     // signed, it could neither be loaded nor stripped
 	full := mount(t, "tmpfs", "size=300k,mode=777") // a module fits in once, but not twice
 	large, content := filepath.Join(full, "large.ko"), strings.Repeat("a module\n", 25000)
 	writeFile(t, large, content, 0o644)
@@ -532,7 +531,7 @@ func TestSignTreeWithOddFiles(t *testing.T) {
 	if err := syscall.Mkfifo(r.path("fifo.ko"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	bad := []string{"unreadable.ko", "closed", "fifo.ko", "vanishes.ko", "missing.ko"}
+	bad := []string{"empty.ko", "unreadable.ko", "closed", "fifo.ko", "vanishes.ko", "missing.ko"}
 
 	// The key's command takes the module away once the folders have been read.
 	key := commandKey(t, r.path("key"), "rm -f "+r.path("vanishes.ko"), pair)
@@ -858,4 +857,92 @@ func summary(t *testing.T, log string) (count [3]int) {
 		count[i], _ = strconv.Atoi(found[i+1])
 	}
 	return count
+}
+
+// TestOutputDir: it is refused, in one line and before anything is signed, where it can't be
+// made, and where a module would be written over one that stays as it is.
+func TestOutputDir(t *testing.T) {
+	t.Parallel()
+	r, pair := newTree(t, 3), newKeyPair(t, t.TempDir(), "-nodes")
+	file := filepath.Join(t.TempDir(), "file")
+	writeFile(t, file, "", 0o644)
+	sums := func() string {
+		return mustRun(t, nil, "sh", append([]string{"-c", `sha256sum "$@"`, "sh"}, r.paths()...)...)
+	}
+	before := sums()
+	for _, c := range []struct{ dir, want string }{
+		{file, "--output-dir " + file + ": not a directory"},
+		{file + "/x", "--output-dir " + file},
+		{"/proc/x", "--output-dir /proc/x: "},
+		{r.dir, "would be replaced"},
+		{r.dir + "/./", "would be replaced"},
+	} {
+		log := mustFail(t, 1, program(t), "sign", "--output-dir", c.dir, "sha256", pair.key, pair.cert, r.dir)
+		if strings.Count(log, "\n") != 1 || !strings.Contains(log, c.want) {
+			t.Errorf("%s: not the one line about %q:\n%s", c.dir, c.want, log)
+		}
+	}
+	// One of two modules of one name is where the other would go.
+	other := filepath.Join(t.TempDir(), filepath.Base(r.modules[0]))
+	mustRun(t, nil, "cp", r.paths()[0], other)
+	if log := mustFail(t, 1, program(t), "sign", "--output-dir", filepath.Dir(r.paths()[0]), "sha256", pair.key, pair.cert, other, r.paths()[0]); !strings.Contains(log, "would be replaced") {
+		t.Error(log)
+	}
+	if after := sums(); after != before {
+		t.Errorf("the modules were\n%sand are\n%s", before, after)
+	}
+	// Who collects what was written learns that it is not all.
+	mustRun(t, nil, program(t), "sign", "sha256", pair.key, pair.cert, r.paths()[0])
+	out := filepath.Join(t.TempDir(), "out")
+	if log := mustRun(t, nil, program(t), "sign", "--unsigned-only", "--output-dir", out, "sha256", pair.key, pair.cert, r.dir); !strings.Contains(log, "1 skipped") || !strings.Contains(log, "not in "+out) {
+		t.Error(log)
+	}
+}
+
+// TestLinkAndTarget: a link that is named becomes a signed file, and what it leads to stays;
+// where that is named too, in any order, the link stays.
+func TestLinkAndTarget(t *testing.T) {
+	t.Parallel()
+	pair := newKeyPair(t, t.TempDir(), "-nodes")
+	for _, paths := range [][]string{{"link.ko", "a/m.ko"}, {"a/m.ko", "link.ko"}, {"link.ko", "a"}, {"link.ko", "."}} {
+		for range 3 { // whichever is first
+			dir := t.TempDir()
+			mkdir(t, filepath.Join(dir, "a"))
+			mustRun(t, nil, "cp", "../testdata/hello.ko", filepath.Join(dir, "a/m.ko"))
+			symlink(t, "a/m.ko", filepath.Join(dir, "link.ko"))
+			log := mustRun(t, nil, "env", append([]string{"-C", dir, program(t), "sign", "sha256", pair.key, pair.cert}, paths...)...)
+			if !strings.Contains(log, "1 signed, 0 skipped, 0 failed, 1 not followed") {
+				t.Errorf("%q: %s", paths, log)
+			}
+			checkSigned(t, filepath.Join(dir, "a/m.ko"), "../testdata/hello.ko", "sha256", pair)
+			if to, err := os.Readlink(filepath.Join(dir, "link.ko")); err != nil || to != "a/m.ko" {
+				t.Errorf("%q: the link leads to %q: %v", paths, to, err)
+			}
+		}
+	}
+}
+
+// TestSignedNoModule: what is signed and is no module is told, in --json too; a broken trailer
+// comes with a way out.
+func TestSignedNoModule(t *testing.T) {
+	t.Parallel()
+	dir, pair := t.TempDir(), newKeyPair(t, t.TempDir(), "-nodes")
+	hello := readFile(t, "../testdata/hello.ko")
+	cut, broken := filepath.Join(dir, "cut.ko"), filepath.Join(dir, "broken.ko")
+	writeFile(t, cut, string(hello[:3000]), 0o644)
+	writeFile(t, broken, string(hello)+"~Module signature appended~\n", 0o644)
+	for range 2 { // the second with the signature of the first below it
+		log := mustRun(t, nil, program(t), "sign", "--replace", "--json", "sha256", pair.key, pair.cert, cut)
+		if !strings.Contains(log, `"no_module":"it is cut: `) || !strings.Contains(log, "is no module: it is cut") {
+			t.Error(log)
+		}
+	}
+	for _, args := range [][]string{{"sign", "sha256", pair.key, pair.cert, broken}, {"sign", "--replace", "sha256", pair.key, pair.cert, broken}, {"strip", broken}} {
+		if log := mustFail(t, 1, program(t), args...); !strings.Contains(log, "truncate -s -28") {
+			t.Errorf("%s: no way out: %s", args[0], log)
+		}
+	}
+	mustRun(t, nil, "truncate", "-s", "-28", broken)
+	mustRun(t, nil, program(t), "sign", "sha256", pair.key, pair.cert, broken)
+	checkSigned(t, broken, "../testdata/hello.ko", "sha256", pair)
 }

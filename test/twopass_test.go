@@ -692,7 +692,7 @@ func TestDataAsItIs(t *testing.T) {
 	before := mustRun(t, nil, "sh", "-c", "sha256sum "+p.path("data")+"/*")
 	for _, same := range []string{"data", "./x/../data"} {
 		mkdir(t, p.path("x"))
-		if out, err := p.program(append(attach, same, "data")...); err == nil || !strings.Contains(out, "is data itself") {
+		if out, err := p.program(append(attach, same, "data")...); err == nil || !strings.Contains(out, "is one of the files named") {
 			t.Errorf("%s: %v\n%s", same, err, out)
 		}
 	}

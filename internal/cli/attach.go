@@ -77,6 +77,7 @@ func (p *program) attach(c *cli.Context) error {
 	if err := notTheKey(cmp.Or(out.Dest, args[0]), c.String("cert"), c.String("signature")); err != nil {
 		return err
 	}
+	p.listen()
 	err = signer.SignFile(c.Context, args[0], out)
 	if errors.Is(err, certificate.ErrSignature) {
 		_, again := p.readModule(readOnly(c.Context), args[0], func(r io.Reader) ([]byte, error) {

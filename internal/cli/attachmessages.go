@@ -51,6 +51,7 @@ func (p *program) attachMessages(c *cli.Context) error {
 	if err != nil {
 		return about(keys.Name(file), err)
 	}
+	p.warnOfKey(signer, file, cert)
 	run := signRun{program: p, how: how, certificate: file, json: c.Bool("json"), quiet: c.Bool("quiet")}
 	run.leftOver = func() { run.failMessages(&messages, modules) }
 	run.mistake = func(result signfile.Result) string { return " (" + messages.of[result.Path] + ")" }

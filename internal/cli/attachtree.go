@@ -45,35 +45,20 @@ func (l signedLine) name() string {
 	return l.File
 }
 
-// maxLine bounds a line of --signatures, in bytes: a path, and ML-DSA-87 in base64.
-const maxLine = 64 << 10
-
 // signedLines reads --signatures. An error names the line.
-func (p *program) signedLines(from string) ([]signedLine, error) {
-	text, err := p.readAll(from, maxPathList)
-	if err != nil {
-		return nil, err
-	}
-	var lines []signedLine
-	n := 0
-	for each := range bytes.Lines(text) {
-		n++
-		if len(bytes.TrimSpace(each)) == 0 {
-			continue
+func (p *program) signedLines(from string) (lines []signedLine, err error) {
+	err = p.eachLine(from, '\n', nil, func(text []byte) error {
+		if len(bytes.TrimSpace(text)) == 0 {
+			return nil
 		}
-		line, err := readSignedLine(each)
-		if err != nil {
-			return nil, about(from, fmt.Errorf("line %d: %w", n, err))
-		}
+		line, err := readSignedLine(text)
 		lines = append(lines, line)
-	}
-	return lines, nil
+		return err
+	})
+	return lines, err
 }
 
 func readSignedLine(text []byte) (line signedLine, err error) {
-	if len(text) > maxLine {
-		return line, fmt.Errorf("has more than %d bytes (want one object a line: jq -c)", maxLine)
-	}
 	if err := json.Unmarshal(text, &line); err != nil {
 		return line, errors.New("not a line of digest --format json (want one object a line, in UTF-8: jq -c)")
 	}
@@ -206,6 +191,7 @@ func (r *attachRun) signers(c *cli.Context) error {
 	if err != nil {
 		return about(keys.Name(file), err)
 	}
+	r.warnOfKey(r.lineless, file, cert)
 	for hash, signatures := range values {
 		r.warnOfHash(hash)
 		if r.byHash[hash], err = newSigner(keys.PresignedSet(r.public, signatures), hash, file, cert, wantedMessage(c)); err != nil {

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -18,6 +20,7 @@ import (
 	"sign-file/internal/paths"
 	"sign-file/internal/streams"
 	"sign-file/mapvalue"
+	modsig "sign-file/module_signature"
 )
 
 // Exit codes of both faces.
@@ -51,6 +54,9 @@ func Run(args []string, in, out, err *os.File) int {
 	ctx := newInterruptible()
 	p.wrote, p.listen = ctx.wrote, ctx.listen
 	defer ctx.finish()
+	if err := openPoller(); err != nil {
+		return p.fail(err)
+	}
 	if p.name() == "extract-cert" {
 		return p.extractCert(ctx, args)
 	}
@@ -61,6 +67,25 @@ func Run(args []string, in, out, err *os.File) int {
 		return p.subcommand(ctx, args)
 	}
 	return p.classic(ctx, args)
+}
+
+// openPoller has Go's runtime open its poller now, if there is room for its two descriptors:
+// with the first timer or pipe it does so in any case, and ends the process with its own
+// words where there is none.
+func openPoller() error {
+	poll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err == nil {
+		var event int
+		if event, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err == nil {
+			unix.Close(event)
+		}
+		unix.Close(poll)
+	}
+	if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
+		return &os.PathError{Op: "open", Path: "the event queue", Err: err}
+	}
+	time.AfterFunc(time.Hour, func() {}).Stop()
+	return nil
 }
 
 // name is what messages start with: the last component of argv[0], as errx does.
@@ -96,11 +121,41 @@ func errorText(err error) string {
 	if pathErr, ok := err.(*os.PathError); ok {
 		text = fmt.Sprintf("%s: %v", cmp.Or(pathErr.Path, `""`), pathErr.Err)
 	}
-	var limit unix.Rlimit
-	if errors.Is(err, unix.EMFILE) && !strings.Contains(text, "ulimit") && unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil {
-		text += fmt.Sprintf(" (only %d files may be open: ulimit -n)", limit.Cur)
+	if why := wayOut(err); why != "" && !strings.Contains(text, "ulimit") {
+		text += " (" + why + ")"
 	}
 	return text
+}
+
+// wayOut is what to do about an error whose words do not tell; "" where they do.
+func wayOut(err error) string {
+	var (
+		limit   unix.Rlimit
+		path    *os.PathError
+		trailer *modsig.TrailerError
+	)
+	named := errors.As(err, &path)
+	switch {
+	case errors.Is(err, unix.EMFILE) && unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil:
+		return fmt.Sprintf("only %d files may be open: ulimit -n", limit.Cur)
+	case errors.Is(err, unix.EFBIG) && unix.Getrlimit(unix.RLIMIT_FSIZE, &limit) == nil && limit.Cur < math.MaxInt64:
+		return fmt.Sprintf("a file may be written with at most %d bytes: ulimit -f", limit.Cur)
+	case errors.As(err, &trailer):
+		return "its trailer is broken: get the file anew, or, if no more than the marker is too much, take that off with truncate -s -28"
+	case named && errors.Is(err, unix.EINVAL) && strings.HasPrefix(path.Op, "setxattr system.posix_acl"):
+		return "its access list names users or groups that this user namespace does not have: sign outside of it, or take the list off with setfacl -b"
+	case named && errors.Is(err, unix.EACCES):
+		folder := paths.Dir(path.Path)
+		if readable(path.Path) && unix.Faccessat(unix.AT_FDCWD, folder, unix.W_OK|unix.X_OK, unix.AT_EACCESS) != nil {
+			return fmt.Sprintf("a new file takes its place, and you may not write to its folder, %s", folder)
+		}
+	}
+	return ""
+}
+
+// readable reports whether the user may read what the path leads to.
+func readable(path string) bool {
+	return unix.Faccessat(unix.AT_FDCWD, path, unix.R_OK, unix.AT_EACCESS) == nil
 }
 
 // about names the file that an error is about, unless it does so itself.

@@ -3,8 +3,10 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -259,5 +261,47 @@ func TestWords(t *testing.T) {
 		if !strings.Contains(got.out+got.err, want.says) {
 			t.Errorf("%s: %s%s", line, got.out, got.err)
 		}
+	}
+}
+
+// TestLists: a list is as long as it says, and lines are not kept that no list has.
+func TestLists(t *testing.T) {
+	dir := t.TempDir()
+	for text, want := range map[string]string{
+		"a\nb\r\n\n/c d\n":                     `["a" "b" "/c d"]`,
+		"last":                                 `["last"]`,
+		"":                                     `[]`,
+		strings.Repeat("x", maxLine-1) + "\ny": "",
+		strings.Repeat("x", maxLine) + "\n":    "line 1: has more than 65536 bytes",
+		"a\n" + strings.Repeat("x", 3*maxLook): "line 2: has more than 65536 bytes",
+		strings.Repeat("a\n", maxLines) + "one more": "has more than 1000000 lines",
+		string(read(t, testKey)):                     "not a list of paths",
+	} {
+		p := &program{}
+		got, err := p.pathList(write(t, filepath.Join(dir, "list"), text), false)
+		said := fmt.Sprintf("%q", got)
+		if err != nil {
+			said = err.Error()
+		}
+		if want != "" && !strings.Contains(said, want) || want == "" && err != nil {
+			t.Errorf("%.20q: %.100s, want %s", text, said, want)
+		}
+	}
+	p := &program{}
+	if got, err := p.pathList(write(t, filepath.Join(dir, "list"), "a\nb\r\x00\x00c"), true); err != nil || fmt.Sprintf("%q", got) != `["a\nb\r" "c"]` {
+		t.Errorf("ended by NUL: %q, %v", got, err)
+	}
+	sparse := write(t, filepath.Join(dir, "sparse"), "")
+	if err := os.Truncate(sparse, 1<<30); err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, err := p.signedLines(sparse); err == nil {
+		t.Error("a GiB of zeros is a list of signatures")
+	}
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; took > 8<<20 {
+		t.Errorf("a file without a line took %d bytes of memory", took)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/sys/unix"
 
 	"sign-file/internal/atomicfile"
 	"sign-file/mapvalue"
@@ -36,14 +35,11 @@ func (p *program) attachValues(c *cli.Context) error {
 	if len(items) == 0 && run.failed == 0 && !c.Bool("allow-empty") {
 		return errEmpty
 	}
-	output, err := atomicfile.MakeFolder(run.how.OutputDir)
+	output, err := run.makeOutput(items)
 	if err != nil {
 		return err
 	}
 	defer output.Close()
-	if err := run.keepsData(items); err != nil {
-		return err
-	}
 	run.left = len(items)
 	for _, item := range items {
 		if c.Context.Err() != nil {
@@ -56,32 +52,6 @@ func (p *program) attachValues(c *cli.Context) error {
 	}
 	run.unused()
 	return run.end(c.Context.Err() != nil)
-}
-
-// keepsData refuses to write a value over any of the data: each is there only once.
-func (r *attachRun) keepsData(items []signfile.Item) error {
-	data := map[place]bool{}
-	for _, item := range items {
-		if file, err := fileAt(item.Path); err == nil {
-			data[file] = true
-		}
-	}
-	for _, item := range items {
-		dest := r.how.Dest(item)
-		if file, err := fileAt(dest); err == nil && data[file] {
-			return about(dest, errors.New("is data itself, and a value would replace it (name another --output-dir)"))
-		}
-	}
-	return nil
-}
-
-// fileAt tells files apart, whatever path leads there.
-func fileAt(path string) (place, error) {
-	var file unix.Stat_t
-	if err := unix.Stat(path, &file); err != nil {
-		return place{}, err
-	}
-	return place{device: file.Dev, inode: file.Ino}, nil
 }
 
 // writeValueBelow writes the value of one file of data to its path below a folder.

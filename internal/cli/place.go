@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -21,4 +22,19 @@ func placeOf(path string) (place, error) {
 		return place{}, &os.PathError{Op: "stat", Path: path, Err: err}
 	}
 	return place{dir.Dev, dir.Ino, filepath.Base(path)}, nil
+}
+
+// fileAt tells files apart, whatever path leads there.
+func fileAt(path string) (place, error) {
+	var file unix.Stat_t
+	if err := unix.Stat(path, &file); err != nil {
+		return place{}, err
+	}
+	return place{device: file.Dev, inode: file.Ino}, nil
+}
+
+// isLink reports whether the path itself is a symbolic link.
+func isLink(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.Mode()&fs.ModeSymlink != 0
 }

@@ -1,12 +1,12 @@
 package cli
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"runtime"
 	"slices"
@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"sign-file/certificate"
+	"sign-file/internal/atomicfile"
 	"sign-file/internal/compressed"
 	"sign-file/kernel"
 	"sign-file/keys"
@@ -108,10 +109,21 @@ func (p *program) sign(c *cli.Context) error {
 func (r *signRun) signAll(c *cli.Context, modules []string, choose func(signfile.Item) *signfile.Signer) error {
 	var tree signfile.Tree
 	defer tree.Close()
-	items := r.collect(&tree, modules)
+	items := r.withoutAliases(r.collect(&tree, modules))
 	nothing := len(items) == 0 && r.failed == 0
 	if (r.empty || nothing) && !c.Bool("allow-empty") {
 		return errEmpty
+	}
+	if r.how.OutputDir != "" {
+		_, missing := os.Lstat(r.how.OutputDir)
+		output, err := r.makeOutput(items)
+		if err != nil {
+			return err
+		}
+		defer output.Close()
+		if missing != nil {
+			defer os.Remove(r.how.OutputDir) // if nothing came of it
+		}
 	}
 	var signers []*signfile.Signer
 	chosen := map[*signfile.Signer][]signfile.Item{}
@@ -145,7 +157,7 @@ func signOptions(c *cli.Context) (signfile.Many, error) {
 	if err == nil && c.IsSet("output-dir") && how.OutputDir == "" {
 		err = usagef("--output-dir is empty") // which does not mean in place
 	}
-	how.Examine = examine
+	how.Examine = func(m *signfile.Module, skipped bool) (string, error) { return examine(m, skipped, how) }
 	return how, err
 }
 
@@ -170,17 +182,30 @@ func manyOptions(c *cli.Context) (signfile.Many, error) {
 
 // examine says of a compressed module that is left as it is why a kernel that decompresses
 // by itself would not read it, and of what is signed that it is no module.
-func examine(m *signfile.Module, skipped bool) (note string, err error) {
+func examine(m *signfile.Module, skipped bool, how signfile.Many) (note string, err error) {
 	if skipped && m.Compressed() {
 		file := m.File()
 		return kernel.ContainerOf(file, file.Size(), m.Size()).Problem, nil
+	}
+	size, _, err := how.Covers(m)
+	if err != nil {
+		return "", err
+	}
+	if !skipped && min(size, m.Size()) == 0 {
+		return "", errEmptyModule
 	}
 	head := make([]byte, min(m.Size(), 16)) // no more of each of thousands of modules
 	if _, err := m.ReadAt(head, 0); err != nil && err != io.EOF {
 		return "", err
 	}
-	if skipped || isELF(head) {
+	if skipped {
 		return "", nil
+	}
+	if isELF(head) {
+		if no := kernel.CheckELF(m, min(size, m.Size())); no != nil {
+			note = no.Error()
+		}
+		return note, nil
 	}
 	if suffix := compressed.Suffix(head); suffix != "" {
 		return "", fmt.Errorf("is compressed, and its name does not end with %s (a signature goes inside)", suffix)
@@ -195,39 +220,35 @@ func examine(m *signfile.Module, skipped bool) (note string, err error) {
 	return "it is no ELF file", nil
 }
 
-// maxPathList bounds what --from reads, in bytes.
-const maxPathList = 256 << 20
+// errEmptyModule: a signature with nothing before it is none to the kernel, and nothing takes
+// it off again.
+var errEmptyModule = errors.New("is empty")
 
 // pathList reads paths, one a line or NUL-terminated.
-func (p *program) pathList(from string, nul bool) ([]string, error) {
-	text, err := p.readAll(from, maxPathList)
-	if err != nil {
-		return nil, err
-	}
-	if is := whatIs(text[:min(len(text), maxLook)]); is.asKey != "" || is.asCertificate == swapPlaces+"<key>" {
-		clear(text)
-		return nil, about(from, fmt.Errorf("not a list of paths: it is %s", is.name))
-	}
-	scanner := bufio.NewScanner(bytes.NewReader(text))
-	scanner.Buffer(nil, len(text)+1)
+func (p *program) pathList(from string, nul bool) (paths []string, err error) {
+	end := byte('\n')
 	if nul {
-		scanner.Split(func(data []byte, atEOF bool) (int, []byte, error) {
-			if i := bytes.IndexByte(data, 0); i >= 0 {
-				return i + 1, data[:i], nil
-			}
-			if atEOF && len(data) > 0 {
-				return len(data), data, nil
-			}
-			return 0, nil, nil
-		})
+		end = 0
 	}
-	var paths []string
-	for scanner.Scan() {
-		if scanner.Text() != "" {
-			paths = append(paths, scanner.Text())
+	noKey := func(head []byte) error {
+		is := whatIs(head)
+		if is.asKey == "" && is.asCertificate != swapPlaces+"<key>" {
+			return nil
 		}
+		clear(head)
+		return fmt.Errorf("not a list of paths: it is %s", is.name)
 	}
-	return paths, scanner.Err()
+	err = p.eachLine(from, end, noKey, func(line []byte) error {
+		line = bytes.TrimSuffix(line, []byte{end})
+		if !nul {
+			line = bytes.TrimSuffix(line, []byte("\r"))
+		}
+		if len(line) > 0 {
+			paths = append(paths, string(line))
+		}
+		return nil
+	})
+	return paths, err
 }
 
 // signRun counts and prints what becomes of the modules.
@@ -237,14 +258,15 @@ type signRun struct {
 	how                     signfile.Many
 	json, quiet             bool
 	signed, skipped, failed int
-	left                    int // modules not reported: begun or not, they are as they were
-	links                   int // modules that are links in a tree
+	left                    int             // modules not reported: begun or not, they are as they were
+	links                   map[string]bool // modules that are links, and are left alone
 	empty                   bool
 	leftOver                func()                              // tells of what no module was chosen for
 	complained              map[string]bool                     // the modules that failed before, for leftOver
 	mistake                 func(result signfile.Result) string // what is wrong with a signature that was made elsewhere
 	progress                *progress
 	sources                 map[place]origin // what each file is written from
+	found                   map[place]bool   // the modules themselves, where others are written
 	printed                 error            // the first failure to print
 }
 
@@ -261,7 +283,7 @@ func nothingFound(tree *signfile.Tree) error {
 
 // collect turns paths into modules. What can't be read is a failure of its own.
 func (r *signRun) collect(tree *signfile.Tree, from []string) []signfile.Item {
-	r.sources, r.complained = map[place]origin{}, map[string]bool{}
+	r.sources, r.found, r.complained, r.links = map[place]origin{}, map[place]bool{}, map[string]bool{}, map[string]bool{}
 	tree.Except, _ = os.Stat(r.how.OutputDir) // of an earlier run, perhaps below one of the paths
 	var items []signfile.Item
 	for _, path := range from {
@@ -269,6 +291,9 @@ func (r *signRun) collect(tree *signfile.Tree, from []string) []signfile.Item {
 		tree.Add(path, func(item signfile.Item, err error) {
 			found = true
 			if err == nil {
+				if file, err := fileAt(item.Path); err == nil && r.how.OutputDir != "" {
+					r.found[file] = true
+				}
 				var again bool
 				if again, err = r.named(item); again {
 					return
@@ -281,7 +306,7 @@ func (r *signRun) collect(tree *signfile.Tree, from []string) []signfile.Item {
 			case err == nil:
 				items = append(items, item)
 			case errors.Is(err, signfile.ErrLink):
-				r.link(item)
+				r.link(item, "is not followed (sign what it leads to; sign-file verify tells whether all there is signed)")
 			default:
 				r.complained[canonical(item.Path)] = true
 				r.report(signfile.Result{Item: item, Err: err})
@@ -295,12 +320,79 @@ func (r *signRun) collect(tree *signfile.Tree, from []string) []signfile.Item {
 	return items
 }
 
-// link tells of a module that is a link in a tree: what it leads to is signed under its
-// own name, or not at all.
-func (r *signRun) link(item signfile.Item) {
-	r.links++
+// withoutAliases leaves out links that were named where the module that they lead to is
+// another of the items. A link that is signed becomes a file of its own, made of what it
+// leads to: that may be the signed module by then, or not yet.
+func (r *signRun) withoutAliases(items []signfile.Item) []signfile.Item {
+	links := map[place]bool{}
+	isLink := func(item signfile.Item) bool { return item.Named() && isLink(item.Path) }
+	for _, item := range items {
+		if isLink(item) {
+			if file, err := fileAt(item.Path); err == nil {
+				links[file] = true
+			}
+		}
+	}
+	if len(links) == 0 || r.how.OutputDir != "" || r.how.Detach {
+		return items
+	}
+	own := map[place]string{}
+	for _, item := range items {
+		if file, err := fileAt(item.Path); err == nil && links[file] && !isLink(item) {
+			own[file] = item.Path
+		}
+	}
+	return slices.DeleteFunc(items, func(item signfile.Item) bool {
+		if !isLink(item) {
+			return false
+		}
+		file, err := fileAt(item.Path)
+		if err != nil || own[file] == "" {
+			return false
+		}
+		r.complained[canonical(item.Path)] = true
+		r.link(item, fmt.Sprintf("leads to %s, which is signed under that name", own[file]))
+		return true
+	})
+}
+
+// makeOutput makes --output-dir before anything is signed.
+func (r *signRun) makeOutput(items []signfile.Item) (*atomicfile.Folder, error) {
+	if err := r.keepsSources(items); err != nil {
+		return nil, err
+	}
+	output, err := atomicfile.MakeFolder(r.how.OutputDir)
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		err = path.Err
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--output-dir %s: %w", r.how.OutputDir, err)
+	}
+	return output, nil
+}
+
+// keepsSources refuses an --output-dir where what is written would replace what it is made
+// of: that stays as it is.
+func (r *signRun) keepsSources(items []signfile.Item) error {
+	for _, item := range items {
+		dest := r.how.Dest(item)
+		if file, err := fileAt(dest); err == nil && r.found[file] && !isLink(dest) { // a link would be replaced, and not followed
+			return about(dest, errors.New("is one of the files named, which --output-dir leaves as they are, and would be replaced (name another)"))
+		}
+	}
+	return nil
+}
+
+// link tells of a module that is a link, and is left as it is: what it leads to is signed
+// under its own name, or not at all.
+func (r *signRun) link(item signfile.Item, why string) {
+	if r.links[canonical(item.Path)] {
+		return // named, and found in a directory
+	}
+	r.links[canonical(item.Path)] = true
 	if !r.quiet {
-		r.warn("%s: is a link, and is not followed (sign what it leads to; sign-file verify tells whether all there is signed)", item.Path)
+		r.warn("%s: is a link, and %s", item.Path, why)
 	}
 	if r.json && r.printed == nil {
 		r.printed = r.writeJSON(signReport{fileField: fileNamed(item.Path), Result: "link"})
@@ -341,6 +433,8 @@ type signReport struct {
 	// Container says why a kernel that decompresses by itself does not read a module that
 	// was skipped.
 	Container string `json:"container_problem,omitempty"`
+	// NoModule says why what was signed is no module all the same.
+	NoModule string `json:"no_module,omitempty"`
 	// Lost is what the new file could not be given of the old one's owner and attributes.
 	Lost  []string `json:"lost,omitempty"`
 	Error string   `json:"error,omitempty"`
@@ -381,6 +475,7 @@ func (r *signRun) report(result signfile.Result) {
 		if result.Note != "" {
 			r.progress.clear()
 			r.warn("%s: was signed, and is no module: %s", result.Path, result.Note)
+			report.NoModule = result.Note
 		}
 		r.warnOfLost(result.Path, result.Lost)
 		report.Lost = result.Lost
@@ -404,8 +499,11 @@ func (r *signRun) end(interrupted bool) error {
 		if r.left > 0 && r.how.OutputDir == "" && !r.how.Detach && r.how.Existing != signfile.ReplaceSigned {
 			left += " (--unsigned-only signs them)"
 		}
-		if r.links > 0 {
-			left += fmt.Sprintf(", %d not followed, being links", r.links)
+		if len(r.links) > 0 {
+			left += fmt.Sprintf(", %d not followed, being links", len(r.links))
+		}
+		if r.skipped > 0 && r.how.OutputDir != "" {
+			left += fmt.Sprintf(" (what was skipped is not in %s)", r.how.OutputDir)
 		}
 		r.say("%d signed, %d skipped, %d failed%s", r.signed, r.skipped, r.failed, left)
 	}

@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rsa"
 	"encoding/base64"
 	"encoding/hex"
@@ -13,6 +15,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 
 	"filippo.io/mldsa"
 	"github.com/urfave/cli/v2"
@@ -20,6 +23,7 @@ import (
 	"sign-file/certificate"
 	"sign-file/digest"
 	"sign-file/internal/bounded"
+	"sign-file/kernel"
 	"sign-file/keys"
 	"sign-file/signfile"
 )
@@ -47,6 +51,55 @@ func (p *program) warnOfHash(name string) {
 	if algorithm, err := digest.Lookup(name); err == nil && !slices.Contains(verified, algorithm) {
 		p.warn("no kernel from 6.12 on verifies a signature with %s: use sha256, sha384 or sha512", algorithm)
 	}
+}
+
+// warnOfKey tells of a key whose signatures no kernel verifies.
+func (p *program) warnOfKey(signer *signfile.Signer, certificateFile string, cert *certificate.Certificate) {
+	public, err := cert.PublicKey()
+	if err != nil || usualKey(public) {
+		return
+	}
+	message, _, err := signer.Draft()
+	if err != nil {
+		return
+	}
+	why := ""
+	ring := &kernel.Ring{}
+	ring.Add(cert)
+	for _, series := range kernel.Series() {
+		rules, err := kernel.Of(series)
+		if err != nil {
+			return
+		}
+		verdict, err := kernel.NewJudge(rules, ring, kernel.Module).Message(message, io.NewSectionReader(strings.NewReader(""), 0, 0))
+		if err != nil || cameToTheSignature(verdict, public) {
+			return
+		}
+		why = verdict.Reason
+	}
+	p.warn("%s: no kernel verifies a signature by this key: %s (sign-file keygen makes keys that kernels take)", keys.Name(certificateFile), why)
+}
+
+// cameToTheSignature reports whether a kernel refuses no more than the value that signs
+// nothing. RSA numbers are whole words to it (mpi_get_size), and so a value of fewer bytes is
+// never right.
+func cameToTheSignature(v *kernel.Verdict, public crypto.PublicKey) bool {
+	const word = 8
+	key, isRSA := public.(*rsa.PublicKey)
+	return v.Errno == syscall.EKEYREJECTED && v.Func == "rsassa_pkcs1_verify" && isRSA && key.Size()%word == 0
+}
+
+// usualKey is true of the keys that kernels are known to take, so that nobody has to ask.
+func usualKey(public crypto.PublicKey) bool {
+	switch key := public.(type) {
+	case *rsa.PublicKey:
+		return slices.Contains([]int{2048, 3072, 4096}, key.N.BitLen())
+	case *ecdsa.PublicKey:
+		return slices.Contains([]elliptic.Curve{elliptic.P256(), elliptic.P384(), elliptic.P521()}, key.Curve)
+	case *mldsa.PublicKey:
+		return true
+	}
+	return false
 }
 
 // messageForm is what can be chosen of a PKCS#7 message beside its hash.
@@ -83,6 +136,7 @@ func (p *program) openSignerBy(ctx context.Context, open openFunc, pin keys.PINF
 		return nil, nil, err
 	}
 	p.warnOfHash(hash)
+	p.warnOfKey(signer, certificateFile, cert)
 	return signer, func() error { p.warnOfFaults(private); return private.Close() }, nil
 }
 
@@ -156,6 +210,9 @@ func (p *program) signerLater(c *cli.Context, value []byte, hash string, form me
 		return nil, nil, about(keys.Name(file), err)
 	}
 	signer, err := newSigner(keys.Presigned(public, value), hash, file, cert, form)
+	if err == nil {
+		p.warnOfKey(signer, file, cert)
+	}
 	return signer, public, err
 }
 

@@ -24,16 +24,24 @@ func (p *program) strip(c *cli.Context) error {
 	}
 	var tree signfile.Tree
 	defer tree.Close()
+	p.listen()
 	return p.eachModule(&tree, c.Args().Slice(), func(item signfile.Item) error { return p.stripModule(c.Context, item) })
 }
 
+// stripModule strips one module. One that a signal ended before its turn, or half-way, is as
+// it was, and no failure: what comes of the process says it all.
 func (p *program) stripModule(ctx context.Context, item signfile.Item) error {
+	if ctx.Err() != nil {
+		return nil
+	}
 	module, err := item.Open(ctx)
 	if err != nil {
 		return about(item.Path, err)
 	}
 	defer module.Close()
-	err = signfile.StripModule(ctx, module)
+	if err = signfile.StripModule(ctx, module); err != nil && ctx.Err() != nil {
+		return nil
+	}
 	p.warnOfLost(item.Path, module.Lost())
 	return about(item.Path, err)
 }

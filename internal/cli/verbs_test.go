@@ -2,10 +2,20 @@ package cli
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 const (
@@ -188,4 +198,41 @@ func TestKeygenVerb(t *testing.T) {
 	s.does(0, "sha256 @locked.pem @locked.der @n.ko")
 	t.Setenv(pinVariable, "another")
 	s.does(1, "sha256 @locked.pem @locked.der @n.ko")
+}
+
+// TestUnusualKeys: a key that no kernel takes signs, as with the kernel's sign-file, and not
+// without a word; one that kernels take gets none.
+func TestUnusualKeys(t *testing.T) {
+	s := newShop(t)
+	const warning = "no kernel verifies a signature by this key"
+	pair := func(bits int) string {
+		key, err := rsa.GenerateKey(rand.Reader, bits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "n"}, NotBefore: time.Unix(1, 0), NotAfter: time.Unix(2e9, 0)}
+		// Of another's signature: a kernel learns only from a module that the key is none of its sizes.
+		issuer, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parent := &x509.Certificate{Subject: pkix.Name{CommonName: "issuer"}}
+		der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), issuer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := write(t, s.path(fmt.Sprint(bits)+".pem"), string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})))
+		return file + " " + write(t, s.path(fmt.Sprint(bits)+".x509"), string(der))
+	}
+	for pair, warned := range map[string]bool{
+		"../../testdata/keys/p224.key ../../testdata/keys/p224.x509": true,
+		"../../testdata/keys/p521.key ../../testdata/keys/p521.x509": false,
+		pair(2000): true, pair(3000): true, pair(4104): true, pair(1024): false, pair(1536): false,
+	} {
+		for _, line := range []string{"sha256 " + pair + " @m.ko @d.ko", "sign --output-dir @o sha256 " + pair + " @m.ko", "map sign sha256 " + pair + " @m.ko @v"} {
+			if got := s.does(0, line); strings.Contains(got.err, warning) != warned {
+				t.Errorf("%s\n%s", line, got.err)
+			}
+		}
+	}
 }

@@ -2,12 +2,15 @@ package cli
 
 import (
 	"cmp"
+	"crypto/fips140"
 	"fmt"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"strings"
 
 	"sign-file/internal/rsalanes"
+	"sign-file/keys"
 	"sign-file/keys/token"
 )
 
@@ -18,23 +21,35 @@ var release, commit string
 // version says which source, compiler and parts the program was built of, one a line.
 func version() string {
 	version, revision := recorded()
-	tokens, engine := "no (built without cgo)", "no (other processors than amd64 have none)"
+	tokens := "no (built without cgo)"
 	if token.Built {
 		tokens = "yes"
-	}
-	switch best := rsalanes.Best(); {
-	case best != rsalanes.None:
-		engine = "yes, with " + string(best)
-	case runtime.GOARCH == "amd64":
-		engine = "yes, but not on this processor, which lacks AVX2"
 	}
 	return strings.Join([]string{
 		cmp.Or(release, version),
 		"commit: " + cmp.Or(commit, revision),
 		fmt.Sprintf("built with: %s for %s/%s", runtime.Version(), runtime.GOOS, runtime.GOARCH),
 		"keys on PKCS#11 tokens: " + tokens,
-		"RSA engine: " + engine,
+		"RSA engine: " + engine(),
 	}, "\n")
+}
+
+// engine is what RSA keys in files sign with, as things are: as package keys has it.
+func engine() string {
+	best, wish := rsalanes.Best(), os.Getenv(keys.EngineRSA)
+	switch {
+	case runtime.GOARCH != "amd64":
+		return "no (other processors than amd64 have none)"
+	case best == rsalanes.None:
+		return "yes, but not on this processor, which lacks AVX2"
+	case fips140.Enabled():
+		return "yes, but not in FIPS 140 mode (GODEBUG=fips140)"
+	case wish == "std":
+		return "yes, but turned off (" + keys.EngineRSA + "=std)"
+	case wish == "avx2" && best == rsalanes.IFMA:
+		return fmt.Sprintf("yes, with %s (%s=avx2; the processor has %s)", rsalanes.AVX2, keys.EngineRSA, best)
+	}
+	return "yes, with " + string(best)
 }
 
 // recorded is what Go itself has recorded: the module's version and the commit.
