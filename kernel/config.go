@@ -42,7 +42,9 @@ func OfConfig(path string) (*Kernel, error) {
 var (
 	configTitle  = lazily(`(?m)^# Linux/\S+ (\S+) Kernel Configuration$`)
 	configOption = lazily(`(?m)^CONFIG_(\w+)=(?:([ym])|"((?:[^"\\]|\\.)*)")$`)
-	noModules    = lazily(`(?m)^# CONFIG_MODULES is not set$`)
+	// Off for certain: a fragment need not name them.
+	noModules   = lazily(`(?m)^# CONFIG_MODULES is not set$`)
+	noBlacklist = lazily(`(?m)^# CONFIG_SYSTEM_BLACKLIST_KEYRING is not set$`)
 )
 
 // unescape takes backslashes off, which Kconfig puts before quotes and backslashes.
@@ -102,6 +104,13 @@ func (k *Kernel) configure(text []byte) {
 		k.platformModules = no
 	}
 	k.revocations = on("SYSTEM_REVOCATION_LIST")
+	k.noBlacklist = noBlacklist().Match(text)
+	k.builtinLists = nil
+	for _, list := range []string{"SYSTEM_REVOCATION_KEYS", "SYSTEM_BLACKLIST_HASH_LIST"} {
+		if texts[list] != "" {
+			k.builtinLists = append(k.builtinLists, fmt.Sprintf("CONFIG_%s=%q", list, texts[list]))
+		}
+	}
 	k.decompresses = ""
 	for _, format := range []string{"zstd", "xz", "gzip"} { // decompress.c takes the last of these
 		if of("MODULE_DECOMPRESS") == builtin && of("MODULE_COMPRESS_"+strings.ToUpper(format)) == builtin {
@@ -112,7 +121,7 @@ func (k *Kernel) configure(text []byte) {
 	for _, filter := range xzFilters() {
 		k.xzFilters[filter.option] = of(filter.option) == builtin
 	}
-	k.NoModules = noModules().Match(text) // a fragment need not name it
+	k.NoModules = noModules().Match(text)
 	k.startConfigured(on, func(name string) string { return texts[name] })
 }
 

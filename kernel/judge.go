@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"sync"
 	"syscall"
 
@@ -205,28 +204,12 @@ func (j *Judge) message(message []byte, data *io.SectionReader) (*Verdict, error
 		if s.by == nil {
 			continue
 		}
-		if err := j.revoked(s); err != nil {
-			return j.refused(err)
-		}
 		v.Signers = append(v.Signers, s.report())
 	}
 	if what := laxness(message); what != "" {
 		v.Lax = "accepted by the kernel, not written by any signer: " + what
 	}
 	return v, nil
-}
-
-// revoked is is_key_on_revocation_list, which verify_pkcs7_message_sig asks only where it
-// verifies with .platform.
-func (j *Judge) revoked(s *signerInfo) error {
-	on := slices.ContainsFunc(j.ring.revoked, func(der []byte) bool { return bytes.Equal(der, s.by.raw) })
-	switch {
-	case !on || !j.kernel.revocations:
-		return nil
-	case s.by.keyring == Platform:
-		return advised(refuse(syscall.EKEYREJECTED, "is_key_on_revocation_list", "the signer's certificate is on the list of revoked ones (UEFI dbx, CONFIG_SYSTEM_REVOCATION_LIST)"), causeBlacklisted, "")
-	}
-	return errors.New("not decided: the signer's certificate is on the list of revoked ones, and kernels differ in when they look at it")
 }
 
 // Certificate judges a certificate as add_key("asymmetric") does.

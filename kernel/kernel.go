@@ -63,6 +63,9 @@ type Kernel struct {
 	// (mod_verify_sig); revocations: CONFIG_SYSTEM_REVOCATION_LIST.
 	platformModules answer
 	revocations     bool
+	noBlacklist     bool // CONFIG_SYSTEM_BLACKLIST_KEYRING is off
+	// builtinLists name the lists of what is refused that a configuration has built in.
+	builtinLists []string
 	// decompresses is the format of modules that the kernel decompresses by itself, gzip,
 	// xz or zstd; empty for none. xzFilters are those of its xz, by their options.
 	decompresses string

@@ -231,6 +231,12 @@ func (p *program) judgeOf(c *cli.Context, usage kernel.Usage, only kernel.Keyrin
 		return nil, err
 	}
 	judge := kernel.NewJudgeOf(rules, ring, usage, only)
+	if c.String("blacklist") != "" && !rules.HasBlacklist() {
+		p.warn("this kernel is built without CONFIG_SYSTEM_BLACKLIST_KEYRING: it refuses nothing of --blacklist")
+	}
+	for _, list := range judge.Unread() {
+		p.warn("this kernel refuses what %s lists, which is built into its image and not known here: what is on it is not refused (--trusted takes the image)", list)
+	}
 	for _, err := range judge.Unusable() {
 		if kernel.RefusalOf(err) == nil {
 			p.warn("whether kernel %s would take this certificate into a keyring is not decided: %v", rules.Name, err)
