@@ -33,6 +33,7 @@ const (
 	causeUnsupported = "unsupported-crypto"
 	causeBlacklisted = "blacklisted"
 	causeNoModules   = "no-modules"
+	causeNotBuilt    = "not-built"
 )
 
 const (
@@ -108,6 +109,8 @@ func Causes() []Cause {
 			Advice: "look at dmesg for what the module itself says: most often its device is not there, or another driver has it"},
 		{Name: causeNoModules, Errnos: []syscall.Errno{syscall.ENOSYS}, Text: "not a matter of signatures: the kernel is built without CONFIG_MODULES, and loads no module",
 			Advice: "build what is needed into the kernel, or start one that has CONFIG_MODULES=y"},
+		{Name: causeNotBuilt, Errnos: []syscall.Errno{syscall.EOPNOTSUPP}, Text: "the kernel is built without what verifies this kind of signature (CONFIG_BPF_SYSCALL, CONFIG_KEYS, CONFIG_SYSTEM_DATA_VERIFICATION)",
+			Advice: "start a kernel that is built with these options"},
 		{Name: "certificate", Errnos: []syscall.Errno{syscall.EKEYEXPIRED, syscall.EKEYREVOKED}, Logs: []string{"Problem loading X.509 certificate", "Problem loading in-kernel X.509 certificate"},
 			Text:   "a certificate was not taken into a keyring, or has been taken out of use",
 			Advice: "sign-file verify --trusted <x509> <file> says what the kernel has against a certificate"},
@@ -167,7 +170,9 @@ func meansErrno(text string, errno syscall.Errno) bool {
 		return true
 	}
 	words := strings.FieldsFunc(text, func(r rune) bool { return !(r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z') })
-	return slices.ContainsFunc(words, func(w string) bool { return strings.EqualFold(w, unix.ErrnoName(errno)) }) ||
+	return slices.ContainsFunc(words, func(w string) bool {
+		return strings.EqualFold(w, unix.ErrnoName(errno)) || strings.EqualFold(w, ErrnoName(errno))
+	}) ||
 		containsFold(text, errno.Error())
 }
 

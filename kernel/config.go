@@ -104,6 +104,7 @@ func (k *Kernel) configure(text []byte) {
 		k.platformModules = no
 	}
 	k.revocations = on("SYSTEM_REVOCATION_LIST")
+	k.missing = usagesOf(text, on)
 	k.noBlacklist = noBlacklist().Match(text)
 	k.builtinLists = nil
 	for _, list := range []string{"SYSTEM_REVOCATION_KEYS", "SYSTEM_BLACKLIST_HASH_LIST"} {

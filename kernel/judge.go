@@ -88,6 +88,9 @@ func (j *Judge) decide(judge func() (*Verdict, error)) (v *Verdict, err error) {
 const elfHeader = 64
 
 func (j *Judge) module(file io.ReaderAt, size int64) (*Verdict, error) {
+	if err := j.kernel.missing[j.usage]; err != nil {
+		return j.refused(err)
+	}
 	if j.usage == Module && size < elfHeader {
 		return j.refused(refuse(syscall.ENOEXEC, "copy_module_from_user", "%d bytes are no ELF file", size))
 	}
@@ -179,6 +182,9 @@ func (j *Judge) MapValue(value []byte) (*Verdict, error) {
 }
 
 func (j *Judge) mapValue(value []byte) (*Verdict, error) {
+	if err := j.kernel.missing[j.usage]; err != nil {
+		return j.refused(err)
+	}
 	decoded, err := mapvalue.Decode(value)
 	if err != nil {
 		return j.refused(err)
@@ -188,7 +194,12 @@ func (j *Judge) mapValue(value []byte) (*Verdict, error) {
 
 // Message judges a bare PKCS#7 message as verify_pkcs7_signature does.
 func (j *Judge) Message(message []byte, data *io.SectionReader) (*Verdict, error) {
-	return j.decide(func() (*Verdict, error) { return j.message(message, data) })
+	return j.decide(func() (*Verdict, error) {
+		if err := j.kernel.missing[j.usage]; err != nil {
+			return j.refused(err)
+		}
+		return j.message(message, data)
+	})
 }
 
 func (j *Judge) message(message []byte, data *io.SectionReader) (*Verdict, error) {

@@ -64,6 +64,8 @@ type Kernel struct {
 	platformModules answer
 	revocations     bool
 	noBlacklist     bool // CONFIG_SYSTEM_BLACKLIST_KEYRING is off
+	// missing are the usages that this kernel has no check for, and what it says then.
+	missing map[Usage]error
 	// builtinLists name the lists of what is refused that a configuration has built in.
 	builtinLists []string
 	// decompresses is the format of modules that the kernel decompresses by itself, gzip,

@@ -53,7 +53,16 @@ func (r *Refusal) Error() string {
 }
 
 // Name returns the errno's symbol, for instance EBADMSG.
-func (r *Refusal) Name() string { return unix.ErrnoName(r.Errno) }
+func (r *Refusal) Name() string { return ErrnoName(r.Errno) }
+
+// ErrnoName is an errno's symbol as the kernel writes it: EOPNOTSUPP, which has the number
+// of ENOTSUP.
+func ErrnoName(errno syscall.Errno) string {
+	if errno == syscall.EOPNOTSUPP {
+		return "EOPNOTSUPP"
+	}
+	return unix.ErrnoName(errno)
+}
 
 // Unwrap gives errors.Is the errno.
 func (r *Refusal) Unwrap() error { return r.Errno }

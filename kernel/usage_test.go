@@ -77,7 +77,8 @@ func TestOtherReaders(t *testing.T) {
 
 // TestRevoked: Debian's kernels have no list of revoked certificates. Others ask for it since
 // 6.6 whatever the keyring, and before only where they look into .platform
-// (verify_pkcs7_message_sig, from source).
+// (verify_pkcs7_message_sig, from source). A booted 6.12.117 with such a list built in, and
+// the signer's certificate in .builtin_trusted_keys and in the list, returns EKEYREJECTED.
 func TestRevoked(t *testing.T) {
 	const ok, noKey, rejected, undecided = syscall.Errno(0), syscall.ENOKEY, syscall.EKEYREJECTED, syscall.EAGAIN
 	const platform, list, debian = "CONFIG_INTEGRITY_PLATFORM_KEYRING=y\n", "CONFIG_SYSTEM_REVOCATION_LIST=y\n", "CONFIG_CC_VERSION_TEXT=\"gcc (Debian 14)\"\n"
@@ -151,6 +152,51 @@ func TestNoModules(t *testing.T) {
 		}
 	}
 	check(t, onModule(t, trusting(t, rules, kernel.IMA, key(t, "rsa2048.pem")), signed), 0)
+}
+
+// TestMissingUsages: what a configuration has no check for is not verified. The errno is that
+// of kernel/bpf/helpers.c and of its stub, from source.
+func TestMissingUsages(t *testing.T) {
+	const whole = "CONFIG_CC_VERSION_TEXT=\"gcc (Debian 14)\"\nCONFIG_CRYPTO_SHA256=y\n"
+	const bpf = "CONFIG_KEYS=y\nCONFIG_BPF_SYSCALL=y\nCONFIG_SYSTEM_DATA_VERIFICATION=y\n"
+	const undecided, none = syscall.EAGAIN, syscall.EOPNOTSUPP
+	module := golden(t, "hello-rsa2048-sha256.ko")
+	message, data := golden(t, "rsa2048-sha256.p7s"), content(t)
+	for _, c := range []struct {
+		options string
+		usage   kernel.Usage
+		want    syscall.Errno
+	}{
+		{whole + bpf, kernel.MapValue, 0},
+		{whole + bpf, kernel.BPF, 0},
+		{whole, kernel.BPF, none},
+		{whole + "CONFIG_KEYS=y\nCONFIG_BPF_SYSCALL=y\n", kernel.MapValue, none},
+		{"# CONFIG_BPF_SYSCALL is not set\nCONFIG_CRYPTO_SHA256=y\n", kernel.BPF, none},
+		{"CONFIG_CRYPTO_SHA256=y\n", kernel.BPF, 0}, // a fragment
+		{whole, kernel.IMA, undecided},
+		{whole + "CONFIG_IMA_APPRAISE_MODSIG=y\n", kernel.IMA, 0},
+		{"# CONFIG_IMA_APPRAISE_MODSIG is not set\nCONFIG_CRYPTO_SHA256=y\n", kernel.IMA, undecided},
+		{whole + "CONFIG_KEXEC_SIG=y\n", kernel.Kexec, undecided}, // of x86
+		{whole, kernel.Module, 0},
+	} {
+		j := trusting(t, configured(t, c.options), c.usage, key(t, "rsa2048.pem"))
+		for what, ask := range map[string]func() (*kernel.Verdict, error){
+			"file":    func() (*kernel.Verdict, error) { return j.Module(bytes.NewReader(module), int64(len(module))) },
+			"message": func() (*kernel.Verdict, error) { return j.Message(message, data) },
+		} {
+			v, err := ask()
+			got := undecided
+			if err == nil {
+				got = v.Errno
+			}
+			if got != c.want || got == none && v.Cause != "not-built" {
+				t.Errorf("%q, usage %d, %s: %v %v, want %v", c.options, c.usage, what, got, err, c.want)
+			}
+		}
+		if v, err := j.Certificate(certificates(t, key(t, "rsa2048.pem"))[0].Raw); err != nil || !v.Accepted {
+			t.Errorf("a certificate: %+v, %v", v, err)
+		}
+	}
 }
 
 // TestRevokedIssuer: what a revoked certificate has issued is refused, as the list is used

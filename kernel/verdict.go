@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // Verdict is what a kernel says.
@@ -69,7 +67,7 @@ func (j *Judge) refused(err error) (*Verdict, error) {
 }
 
 // Name is the errno's symbol, for instance EBADMSG.
-func (v *Verdict) Name() string { return unix.ErrnoName(v.Errno) }
+func (v *Verdict) Name() string { return ErrnoName(v.Errno) }
 
 // load is the end of module_sig_check, which a kernel without CONFIG_MODULE_SIG lacks.
 func (v *Verdict) load(k *Kernel) {

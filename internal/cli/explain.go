@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/sys/unix"
 
 	"sign-file/kernel"
 )
@@ -68,7 +67,7 @@ func (p *program) explain(c *cli.Context) error {
 func reportCause(c kernel.Cause) causeReport {
 	r := causeReport{Cause: c.Name, Errnos: []string{}, Logs: append([]string{}, c.Logs...), Text: c.Text, Advice: c.Advice}
 	for _, errno := range c.Errnos {
-		r.Errnos = append(r.Errnos, unix.ErrnoName(errno))
+		r.Errnos = append(r.Errnos, kernel.ErrnoName(errno))
 	}
 	return r
 }

@@ -5,8 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"sign-file/kernel"
 )
 
@@ -16,7 +14,7 @@ func TestRejectedPage(t *testing.T) {
 	for _, c := range kernel.Causes() {
 		var errnos, logs []string
 		for _, e := range c.Errnos {
-			errnos = append(errnos, fmt.Sprintf("%s, %q", unix.ErrnoName(e), e.Error()))
+			errnos = append(errnos, fmt.Sprintf("%s, %q", kernel.ErrnoName(e), e.Error()))
 		}
 		for _, log := range c.Logs {
 			logs = append(logs, "`"+log+"`")
