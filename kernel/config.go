@@ -42,9 +42,6 @@ func OfConfig(path string) (*Kernel, error) {
 var (
 	configTitle  = lazily(`(?m)^# Linux/\S+ (\S+) Kernel Configuration$`)
 	configOption = lazily(`(?m)^CONFIG_(\w+)=(?:([ym])|"((?:[^"\\]|\\.)*)")$`)
-	// Off for certain: a fragment need not name them.
-	noModules   = lazily(`(?m)^# CONFIG_MODULES is not set$`)
-	noBlacklist = lazily(`(?m)^# CONFIG_SYSTEM_BLACKLIST_KEYRING is not set$`)
 )
 
 // unescape takes backslashes off, which Kconfig puts before quotes and backslashes.
@@ -104,8 +101,9 @@ func (k *Kernel) configure(text []byte) {
 		k.platformModules = no
 	}
 	k.revocations = on("SYSTEM_REVOCATION_LIST")
-	k.missing = usagesOf(text, on)
-	k.noBlacklist = noBlacklist().Match(text)
+	off := offIn(text, on)
+	k.missing = usagesOf(text, off)
+	k.noFIPS, k.noBlacklist = off("CRYPTO_FIPS"), off("SYSTEM_BLACKLIST_KEYRING") && !k.revocations
 	k.builtinLists = nil
 	for _, list := range []string{"SYSTEM_REVOCATION_KEYS", "SYSTEM_BLACKLIST_HASH_LIST"} {
 		if texts[list] != "" {
@@ -122,8 +120,8 @@ func (k *Kernel) configure(text []byte) {
 	for _, filter := range xzFilters() {
 		k.xzFilters[filter.option] = of(filter.option) == builtin
 	}
-	k.NoModules = noModules().Match(text)
 	k.startConfigured(on, func(name string) string { return texts[name] })
+	k.NoModules = off("MODULES") && k.Unchecked
 }
 
 // Running is this machine's. note is not empty where its rules are guessed.

@@ -84,6 +84,7 @@ func NewJudgeOf(kernel *Kernel, ring *Ring, usage Usage, only Keyring) *Judge {
 	}
 	rules := *kernel
 	j.kernel = &rules
+	rules.FIPS = rules.FIPS && !rules.noFIPS
 	if rules.noBlacklist {
 		j.ring.blacklist = nil // is_hash_blacklisted is a stub
 	}

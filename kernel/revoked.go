@@ -110,6 +110,9 @@ func (m *message) isRevoked(j *Judge) error {
 // HasBlacklist says whether the kernel has a blacklist at all (CONFIG_SYSTEM_BLACKLIST_KEYRING).
 func (k *Kernel) HasBlacklist() bool { return !k.noBlacklist }
 
+// HasFIPS says whether fips=1 means something to the kernel (CONFIG_CRYPTO_FIPS).
+func (k *Kernel) HasFIPS() bool { return !k.noFIPS }
+
 // Unread names what the kernel refuses by its configuration and is not known here: lists
 // that are built into its image, where that was not read.
 func (j *Judge) Unread() []string {

@@ -8,13 +8,18 @@ import (
 	"syscall"
 )
 
-// usagesOf finds the usages whose check a kernel of this configuration does not have, and
-// what becomes of such a signature then. What a fragment does not name is not off.
-func usagesOf(text []byte, on func(string) bool) map[Usage]error {
+// offIn says which options are off. What a fragment does not name is not: only a whole
+// configuration is without what it does not name.
+func offIn(text []byte, on func(string) bool) func(string) bool {
 	whole := bytes.Contains(text, []byte("\nCONFIG_CC_VERSION_TEXT="))
-	off := func(name string) bool {
+	return func(name string) bool {
 		return whole && !on(name) || bytes.Contains(text, []byte("# CONFIG_"+name+" is not set"))
 	}
+}
+
+// usagesOf finds the usages whose check a kernel of this configuration does not have, and
+// what becomes of such a signature then.
+func usagesOf(text []byte, off func(string) bool) map[Usage]error {
 	missing := map[Usage]error{}
 	if off("IMA_APPRAISE_MODSIG") {
 		missing[IMA] = errors.New("not decided: this kernel is built without CONFIG_IMA_APPRAISE_MODSIG: it takes no policy with appraise_type=imasig|modsig, and looks at no appended signature")

@@ -100,7 +100,7 @@ func TestRevoked(t *testing.T) {
 		{platform + list, nowhere, rejected, undecided},
 		{list, kernel.Named, rejected, ok},
 		{list, nowhere, rejected, noKey},
-		{list + "# CONFIG_SYSTEM_BLACKLIST_KEYRING is not set\n", kernel.Named, ok, ok},
+		{"# CONFIG_SYSTEM_BLACKLIST_KEYRING is not set\n", kernel.Named, ok, ok},
 	} {
 		for release, want := range map[string]syscall.Errno{"6.1.100": c.before, "6.5": c.before, "6.6": c.since66, "6.12": c.since66, "7.3": c.since66} {
 			rules := configuredAs(t, release, "CONFIG_CRYPTO_SHA256=y\nCONFIG_MODULE_SIG=y\n"+c.config)
@@ -195,6 +195,40 @@ func TestMissingUsages(t *testing.T) {
 		}
 		if v, err := j.Certificate(certificates(t, key(t, "rsa2048.pem"))[0].Raw); err != nil || !v.Accepted {
 			t.Errorf("a certificate: %+v, %v", v, err)
+		}
+	}
+}
+
+// TestFIPSByRelease: the exponent is looked at since 6.5, and fips=1 means nothing without
+// CONFIG_CRYPTO_FIPS. Booted with fips=1, 6.1.176, 6.12.117 and 7.3.4 answer so.
+func TestFIPSByRelease(t *testing.T) {
+	dir := t.TempDir()
+	certificate := func(bits, exponent string) []byte {
+		openssl(t, dir, "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:"+bits, "-pkeyopt", "rsa_keygen_pubexp:"+exponent, "-out", "key")
+		openssl(t, dir, "req", "-x509", "-new", "-key", "key", "-sha256", "-subj", "/CN=x", "-out", "pem")
+		return certificates(t, filepath.Join(dir, "pem"))[0].Raw
+	}
+	three, short := certificate("2048", "3"), certificate("1024", "65537")
+	for _, c := range []struct {
+		release, options string
+		three, short     syscall.Errno
+	}{
+		{"6.1", "", 0, syscall.EINVAL},
+		{"6.4", "", 0, syscall.EINVAL},
+		{"6.5", "", syscall.EINVAL, syscall.EINVAL},
+		{"6.12", "", syscall.EINVAL, syscall.EINVAL},
+		{"7.3", "CONFIG_CRYPTO_FIPS=y\n", syscall.EINVAL, syscall.EINVAL},
+		{"7.3", "# CONFIG_CRYPTO_FIPS is not set\n", 0, 0},
+		{"6.12", "CONFIG_CC_VERSION_TEXT=\"gcc\"\n", 0, 0},
+	} {
+		rules := configuredAs(t, c.release, "CONFIG_CRYPTO_SHA256=y\n"+c.options)
+		rules.FIPS = true
+		for der, want := range map[string]syscall.Errno{string(three): c.three, string(short): c.short} {
+			v, err := kernel.NewJudge(rules, nil, kernel.Module).Certificate([]byte(der))
+			if err != nil {
+				t.Fatal(err)
+			}
+			check(t, v, want)
 		}
 	}
 }

@@ -241,6 +241,9 @@ func (p *program) judgeOf(c *cli.Context, usage kernel.Usage, only kernel.Keyrin
 	if usage == kernel.IMA && c.IsSet("kernel") {
 		p.warn("this is what a kernel %s with CONFIG_IMA_APPRAISE_MODSIG says; Debian builds none (--config tells of another)", rules.Name)
 	}
+	if c.Bool("fips") && !rules.HasFIPS() {
+		p.warn("kernel %s is built without CONFIG_CRYPTO_FIPS: --fips changes nothing", rules.Name)
+	}
 	for _, list := range judge.Unread() {
 		p.warn("this kernel refuses what %s lists, which is built into its image and not known here: what is on it is not refused (--trusted takes the image)", list)
 	}
