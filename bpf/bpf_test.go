@@ -194,7 +194,7 @@ func TestConfiguration(t *testing.T) {
 		errno   syscall.Errno
 	}{{"-", 0}, {"CONFIG_SYSTEM_DATA_VERIFICATION=y", syscall.EOPNOTSUPP}, {"CONFIG_KEYS=y", syscall.EINVAL}, {"CONFIG_BPF_SYSCALL=y", syscall.ENOSYS}} {
 		path := filepath.Join(t.TempDir(), "config")
-		text := "# Linux/x86 6.18.44 Kernel Configuration\n" + strings.Replace(enough, test.without, "", 1)
+		text := "# Linux/x86 6.18.44 Kernel Configuration\n" + strings.Replace(enough, test.without, "# "+strings.TrimSuffix(test.without, "=y")+" is not set", 1)
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

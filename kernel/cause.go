@@ -61,8 +61,8 @@ func Causes() []Cause {
 			Logs:   []string{"Loading of module with unsupported crypto is rejected", tainted, "Unsupported digest algo:", "Unsupported pkey algo:", "not signed with expected PKCS#7 message"},
 			Text:   "the signature or its hash is of a kind that this kernel does not have",
 			Advice: adviceCommon, checks: []syscall.Errno{syscall.ENOPKG}},
-		{Name: causeBlacklisted, Errnos: []syscall.Errno{rejected}, Logs: []string{"is blacklisted"},
-			Text:   "the module, or a certificate that it depends on, was revoked (UEFI's dbx, CONFIG_SYSTEM_BLACKLIST_HASH_LIST)",
+		{Name: causeBlacklisted, Errnos: []syscall.Errno{rejected}, Logs: []string{"is blacklisted", "is on revocation list"},
+			Text:   "the module, or a certificate that it depends on, was revoked (UEFI's dbx, MokListX, CONFIG_SYSTEM_BLACKLIST_HASH_LIST, CONFIG_SYSTEM_REVOCATION_KEYS)",
 			Advice: "use a build that is not blacklisted: this one was revoked on purpose",
 			checks: []syscall.Errno{rejected}, functions: []string{"x509_key_preparse", "mod_is_hash_blacklisted"}},
 		{Name: "attributes", Errnos: []syscall.Errno{rejected},
@@ -169,7 +169,9 @@ func meansErrno(text string, errno syscall.Errno) bool {
 		return true
 	}
 	words := strings.FieldsFunc(text, func(r rune) bool { return !(r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z') })
-	return slices.ContainsFunc(words, func(w string) bool { return strings.EqualFold(w, ErrnoName(errno)) }) ||
+	return slices.ContainsFunc(words, func(w string) bool {
+		return strings.EqualFold(w, ErrnoName(errno))
+	}) ||
 		containsFold(text, errno.Error())
 }
 

@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"strings"
 	"sync"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -43,7 +42,6 @@ func OfConfig(path string) (*Kernel, error) {
 var (
 	configTitle  = lazily(`(?m)^# Linux/\S+ (\S+) Kernel Configuration$`)
 	configOption = lazily(`(?m)^CONFIG_(\w+)=(?:([ym])|"((?:[^"\\]|\\.)*)")$`)
-	noModules    = lazily(`(?m)^# CONFIG_MODULES is not set$`)
 )
 
 // unescape takes backslashes off, which Kconfig puts before quotes and backslashes.
@@ -103,10 +101,13 @@ func (k *Kernel) configure(text []byte) {
 		k.platformModules = no
 	}
 	k.revocations = on("SYSTEM_REVOCATION_LIST")
-	k.withoutBPF = ""
-	for _, option := range []string{optionData, optionKeys, optionBPF} { // the kernel comes upon the last of these first
-		if !on(option) {
-			k.withoutBPF = option
+	off := offIn(text, on)
+	k.missing = usagesOf(text, off)
+	k.noFIPS, k.noBlacklist = off("CRYPTO_FIPS"), off("SYSTEM_BLACKLIST_KEYRING") && !k.revocations
+	k.builtinLists = nil
+	for _, list := range []string{"SYSTEM_REVOCATION_KEYS", "SYSTEM_BLACKLIST_HASH_LIST"} {
+		if texts[list] != "" {
+			k.builtinLists = append(k.builtinLists, fmt.Sprintf("CONFIG_%s=%q", list, texts[list]))
 		}
 	}
 	k.decompresses = ""
@@ -119,26 +120,8 @@ func (k *Kernel) configure(text []byte) {
 	for _, filter := range xzFilters() {
 		k.xzFilters[filter.option] = of(filter.option) == builtin
 	}
-	k.NoModules = noModules().Match(text) // a fragment need not name it
 	k.startConfigured(on, func(name string) string { return texts[name] })
-}
-
-// What a kernel verifies BPF programs with.
-const (
-	optionBPF  = "BPF_SYSCALL"
-	optionKeys = "KEYS"
-	optionData = "SYSTEM_DATA_VERIFICATION"
-)
-
-// checkBPF refuses every signature of a BPF program where the kernel was built without what
-// verifies them.
-func (k *Kernel) checkBPF() error {
-	refusal := map[string]error{
-		optionBPF:  refuse(syscall.ENOSYS, "bpf", "this kernel has no bpf(2) (CONFIG_%s is off)", optionBPF),
-		optionKeys: refuse(syscall.EINVAL, "bpf_lookup_system_key", "this kernel has no keyrings (CONFIG_%s is off)", optionKeys),
-		optionData: refuse(syscall.EOPNOTSUPP, "bpf_verify_pkcs7_signature", "this kernel can't verify signatures of BPF programs (CONFIG_%s is off)", optionData),
-	}[k.withoutBPF]
-	return advised(refusal, causeNotBuilt, "use a kernel that was built with CONFIG_%s", k.withoutBPF)
+	k.NoModules = off("MODULES") && k.Unchecked
 }
 
 // Running is this machine's. note is not empty where its rules are guessed.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"sync"
 	"syscall"
 
@@ -89,6 +88,9 @@ func (j *Judge) decide(judge func() (*Verdict, error)) (v *Verdict, err error) {
 const elfHeader = 64
 
 func (j *Judge) module(file io.ReaderAt, size int64) (*Verdict, error) {
+	if err := j.kernel.missing[j.usage]; err != nil {
+		return j.refused(err)
+	}
 	if j.usage == Module && size < elfHeader {
 		return j.refused(refuse(syscall.ENOEXEC, "copy_module_from_user", "%d bytes are no ELF file", size))
 	}
@@ -180,6 +182,9 @@ func (j *Judge) MapValue(value []byte) (*Verdict, error) {
 }
 
 func (j *Judge) mapValue(value []byte) (*Verdict, error) {
+	if err := j.kernel.missing[j.usage]; err != nil {
+		return j.refused(err)
+	}
 	decoded, err := mapvalue.Decode(value)
 	if err != nil {
 		return j.refused(err)
@@ -189,15 +194,15 @@ func (j *Judge) mapValue(value []byte) (*Verdict, error) {
 
 // Message judges a bare PKCS#7 message as verify_pkcs7_signature does.
 func (j *Judge) Message(message []byte, data *io.SectionReader) (*Verdict, error) {
-	return j.decide(func() (*Verdict, error) { return j.message(message, data) })
+	return j.decide(func() (*Verdict, error) {
+		if err := j.kernel.missing[j.usage]; err != nil {
+			return j.refused(err)
+		}
+		return j.message(message, data)
+	})
 }
 
 func (j *Judge) message(message []byte, data *io.SectionReader) (*Verdict, error) {
-	if j.usage == BPF {
-		if err := j.kernel.checkBPF(); err != nil {
-			return j.refused(err)
-		}
-	}
 	m, err := j.parseMessage(message)
 	if err == nil {
 		err = m.check(j, &contents{data: data})
@@ -210,28 +215,12 @@ func (j *Judge) message(message []byte, data *io.SectionReader) (*Verdict, error
 		if s.by == nil {
 			continue
 		}
-		if err := j.revoked(s); err != nil {
-			return j.refused(err)
-		}
 		v.Signers = append(v.Signers, s.report())
 	}
 	if what := laxness(message); what != "" {
 		v.Lax = "accepted by the kernel, not written by any signer: " + what
 	}
 	return v, nil
-}
-
-// revoked is is_key_on_revocation_list, which verify_pkcs7_message_sig asks only where it
-// verifies with .platform.
-func (j *Judge) revoked(s *signerInfo) error {
-	on := slices.ContainsFunc(j.ring.revoked, func(der []byte) bool { return bytes.Equal(der, s.by.raw) })
-	switch {
-	case !on || !j.kernel.revocations:
-		return nil
-	case s.by.keyring == Platform:
-		return advised(refuse(syscall.EKEYREJECTED, "is_key_on_revocation_list", "the signer's certificate is on the list of revoked ones (UEFI dbx, CONFIG_SYSTEM_REVOCATION_LIST)"), causeBlacklisted, "")
-	}
-	return errors.New("not decided: the signer's certificate is on the list of revoked ones, and kernels differ in when they look at it")
 }
 
 // Certificate judges a certificate as add_key("asymmetric") does.

@@ -14,7 +14,8 @@ import (
 type Kernel struct {
 	// Name is the series whose rules these are, for instance "6.12".
 	Name string
-	// FIPS is a kernel that was started with fips=1.
+	// FIPS is a kernel that was started with fips=1. One without CONFIG_CRYPTO_FIPS makes
+	// nothing of that.
 	FIPS bool
 	// NoAutoload: algorithms that are built as modules are not there, as in an
 	// initramfs that lacks them.
@@ -63,9 +64,12 @@ type Kernel struct {
 	// (mod_verify_sig); revocations: CONFIG_SYSTEM_REVOCATION_LIST.
 	platformModules answer
 	revocations     bool
-	// withoutBPF is the option that it lacks to verify signatures of BPF programs; empty for
-	// none.
-	withoutBPF string
+	noFIPS          bool // CONFIG_CRYPTO_FIPS is off
+	noBlacklist     bool // CONFIG_SYSTEM_BLACKLIST_KEYRING is off
+	// missing are the usages that this kernel has no check for, and what it says then.
+	missing map[Usage]error
+	// builtinLists name the lists of what is refused that a configuration has built in.
+	builtinLists []string
 	// decompresses is the format of modules that the kernel decompresses by itself, gzip,
 	// xz or zstd; empty for none. xzFilters are those of its xz, by their options.
 	decompresses string
@@ -127,6 +131,7 @@ func kernels() []Kernel {
 	k70.Name, k70.version = "7.0", [2]int{7, 0}
 	k70.hashes = hashes(builtin, module)
 	k70.mldsa, k70.tbsSHA256, k70.binBlacklist = true, true, false
+	k70.noFIPS = true
 	return []Kernel{
 		{Name: "6.1", version: [2]int{6, 1}, hashes: old, curves: curves[:3],
 			hasECDSA: absent, hasMLDSA: absent, sm2: true, binBlacklist: true, keyrings: trusting, platformModules: yes},

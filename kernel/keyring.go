@@ -58,6 +58,7 @@ type Judge struct {
 	// that is not known.
 	elsewhere []elsewhere
 	displaced []*x509
+	revoked   keys // of certificates
 }
 
 // elsewhere is a certificate of another keyring.
@@ -83,6 +84,11 @@ func NewJudgeOf(kernel *Kernel, ring *Ring, usage Usage, only Keyring) *Judge {
 	}
 	rules := *kernel
 	j.kernel = &rules
+	rules.FIPS = rules.FIPS && !rules.noFIPS
+	if rules.noBlacklist {
+		j.ring.blacklist = nil // is_hash_blacklisted is a stub
+	}
+	j.revoked = j.revocations()
 	var usable []*x509
 	for _, t := range j.ring.trusted {
 		parsed, err := j.addKey(t.certificate.Raw)

@@ -55,10 +55,11 @@ func (r *Refusal) Error() string {
 // Name returns the errno's symbol, for instance EBADMSG.
 func (r *Refusal) Name() string { return ErrnoName(r.Errno) }
 
-// ErrnoName is the kernel's name for an errno, for instance EKEYREJECTED.
+// ErrnoName is an errno's symbol as the kernel writes it: EOPNOTSUPP, which has the number
+// of ENOTSUP.
 func ErrnoName(errno syscall.Errno) string {
 	if errno == syscall.EOPNOTSUPP {
-		return "EOPNOTSUPP" // which the C library calls ENOTSUP as well
+		return "EOPNOTSUPP"
 	}
 	return unix.ErrnoName(errno)
 }

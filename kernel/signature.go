@@ -166,6 +166,9 @@ func (k *Kernel) verifyRSA(key *publicKey, s *signature) error {
 	if len(s.value) != size && e.BitLen() > usualExponent {
 		return wrongLength(s, size) // and whether it would be right with zeros costs too much
 	}
+	if err := k.rsaPayload(n, s.value); err != nil {
+		return err
+	}
 	public := key.openRSA(n, e)
 	opened, ok := public.Raise(s.value)
 	if !ok {
@@ -190,6 +193,19 @@ func checkRSA(s *signature, opened []byte, size int, sum []byte) error {
 		return shortRSA(s, block, sum)
 	}
 	return checkPadding(block, s.hash.algorithm.DigestInfo(sum), len(sum))
+}
+
+// rsaPayload is rsa_check_payload, since 6.9: 0, 1 and n-1 are what they were to any power.
+// What is larger, and of another length, is told otherwise.
+func (k *Kernel) rsaPayload(n *big.Int, value []byte) error {
+	if !k.Since(6, 9) || len(value) != limbBytes(n) {
+		return nil
+	}
+	one, m := big.NewInt(1), new(big.Int).SetBytes(value)
+	if m.Cmp(one) > 0 && m.Cmp(new(big.Int).Sub(n, one)) != 0 {
+		return nil
+	}
+	return refuse(syscall.EINVAL, "rsa_check_payload", "the signature's value is 0, 1 or one less than the modulus, which is no signature")
 }
 
 // usualExponent is how long an RSA key's exponent is at most, in bits, where nobody wants to
@@ -254,13 +270,25 @@ func (k *Kernel) rsaKey(der []byte) (n, e *big.Int, err error) {
 			d.Need(ber.Leaf(ber.TagInteger, read(e)))
 		}, nil))
 	})
-	if err == nil && k.FIPS && (e.BitLen() < 17 || e.BitLen() > 256 || e.Bit(0) == 0 || e.Cmp(big.NewInt(1<<16)) <= 0) {
+	switch {
+	case err != nil:
+	case e.BitLen() > maxMPI:
+		err = tooLong("exponent", e)
+	case n.BitLen() > maxMPI:
+		err = tooLong("modulus", n)
+	case n.Sign() == 0:
+		err = refuse(syscall.EINVAL, "rsa_check_key_length", "the RSA modulus is zero")
+	case k.FIPS && k.Since(6, 5) && (e.BitLen() < 17 || e.BitLen() > 256 || e.Bit(0) == 0 || e.Cmp(big.NewInt(1<<16)) <= 0):
 		err = refuse(syscall.EINVAL, "rsa_check_exponent_fips", "the RSA exponent is not allowed in FIPS mode")
 	}
-	if err == nil && n.Sign() == 0 {
-		err = refuse(syscall.EINVAL, "rsa_check_key_length", "the RSA modulus is zero")
-	}
 	return n, e, err
+}
+
+// maxMPI is MAX_EXTERN_MPI_BITS, which mpi_read_raw_data compares whole bytes with.
+const maxMPI = 16384
+
+func tooLong(what string, number *big.Int) error {
+	return refuse(syscall.ENOMEM, "mpi_read_raw_data", "the RSA %s has %d bits, and the kernel reads numbers of %d", what, number.BitLen(), maxMPI)
 }
 
 // limbBytes is mpi_get_size: whole 64-bit words.

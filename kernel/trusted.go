@@ -83,8 +83,11 @@ type trusted struct {
 type Ring struct {
 	trusted   []trusted
 	lists     int      // how many calls of AddTo there were
-	revoked   [][]byte // certificates, DER
+	revoked   [][]byte // certificates, DER, in the order in which the kernel gets them
 	blacklist blacklist
+	// imageRead: what is built into the kernel's image to be refused is known.
+	// imageRevokes: it has a list of revoked certificates.
+	imageRead, imageRevokes bool
 	// incomplete says which of the kernel's certificates are not known.
 	incomplete string
 }
@@ -111,6 +114,16 @@ func (r *Ring) AddTo(keyring Keyring, certificates ...*certificate.Certificate) 
 
 // Revoke puts a certificate, DER, on the list of CONFIG_SYSTEM_REVOCATION_LIST.
 func (r *Ring) Revoke(der []byte) { r.revoked = append(r.revoked, der) }
+
+// Revoked returns the certificates, DER, that are revoked.
+func (r *Ring) Revoked() [][]byte { return slices.Clone(r.revoked) }
+
+// ReadImage says that the kernel's image was read, and that these certificates, DER, are its
+// list of revoked ones. A kernel that has such a list looks at it.
+func (r *Ring) ReadImage(revoked ...[]byte) {
+	r.imageRead, r.imageRevokes = true, r.imageRevokes || len(revoked) > 0
+	r.revoked = append(r.revoked, revoked...)
+}
 
 // Certificates returns all that are trusted.
 func (r *Ring) Certificates() []*certificate.Certificate {
@@ -152,6 +165,7 @@ func (r *Ring) Join(other *Ring) error {
 	}
 	r.lists += other.lists
 	r.revoked = append(r.revoked, other.revoked...)
+	r.imageRead, r.imageRevokes = r.imageRead || other.imageRead, r.imageRevokes || other.imageRevokes
 	r.incomplete = cmp.Or(r.incomplete, other.incomplete)
 	for entry := range other.blacklist {
 		if err := r.Blacklist(entry); err != nil {
@@ -166,7 +180,9 @@ func (r *Ring) clone() *Ring {
 	if r == nil {
 		return &Ring{}
 	}
-	return &Ring{slices.Clone(r.trusted), r.lists, slices.Clone(r.revoked), r.blacklist.clone(), r.incomplete}
+	c := *r
+	c.trusted, c.revoked, c.blacklist = slices.Clone(r.trusted), slices.Clone(r.revoked), r.blacklist.clone()
+	return &c
 }
 
 // Size is how many certificates are trusted.

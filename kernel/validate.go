@@ -181,6 +181,9 @@ func vouches(j *Judge, key *x509, signed *signature) error {
 	if refusal == nil {
 		return err
 	}
+	if refusal.Errno == syscall.ENOMEM {
+		return err
+	}
 	more := *refusal
 	if more.Errno == syscall.ENOENT || more.Errno == syscall.ENOPKG {
 		more.cause = causeUnsupported

@@ -31,7 +31,7 @@ func (m *message) check(j *Judge, content *contents) error {
 	if err := m.verify(j.kernel, content); err != nil {
 		return err
 	}
-	return m.validateTrust(j)
+	return m.validateUnrevoked(j)
 }
 
 // checkUsage is the first half of pkcs7_verify.

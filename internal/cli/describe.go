@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 
-	"golang.org/x/sys/unix"
-
 	"sign-file/certificate"
 	"sign-file/cms"
 	"sign-file/digest"
@@ -241,7 +239,7 @@ func reportVerdict(path string, v *kernel.Verdict, loads bool) verdictReport {
 		}
 		r.Taints, r.LoadNumber = v.Taints, int(v.LoadErrno)
 		if v.LoadErrno != 0 {
-			r.LoadErrno = unix.ErrnoName(v.LoadErrno)
+			r.LoadErrno = kernel.ErrnoName(v.LoadErrno)
 		}
 	}
 	return r

@@ -32,8 +32,9 @@ func TestRejectedPage(t *testing.T) {
 func TestExplain(t *testing.T) {
 	for seen, want := range map[string]string{
 		"modprobe: ERROR: could not insert 'hello': Key was rejected by service": "unsigned unavailable-key unsupported-crypto blacklisted attributes mismatch",
-		"EKEYREJECTED": "unsigned unavailable-key unsupported-crypto blacklisted attributes mismatch",
-		"ENOSYS":       "no-modules",
+		"EKEYREJECTED":                     "unsigned unavailable-key unsupported-crypto blacklisted attributes mismatch",
+		"ENOSYS":                           "no-modules",
+		"PKCS#7 key is on revocation list": "blacklisted",
 		"insmod: ERROR: could not insert module hello.ko: Function not implemented": "no-modules",
 		"129": "unsigned unavailable-key unsupported-crypto blacklisted attributes mismatch",
 		"[    8.1] Loading of module with unavailable key is rejected":                               "unavailable-key",

@@ -230,7 +230,23 @@ func (p *program) judgeOf(c *cli.Context, usage kernel.Usage, only kernel.Keyrin
 	if err != nil {
 		return nil, err
 	}
+	if running := !c.IsSet("kernel") && !c.IsSet("config"); running && usage == kernel.MapValue && rules.Missing(usage) != nil {
+		p.warn("of this machine: %s (the value is judged as by a kernel that is)", kernel.RefusalOf(rules.Missing(usage)).Reason)
+		rules.Assume(usage)
+	}
 	judge := kernel.NewJudgeOf(rules, ring, usage, only)
+	if c.String("blacklist") != "" && !rules.HasBlacklist() {
+		p.warn("this kernel is built without CONFIG_SYSTEM_BLACKLIST_KEYRING: it refuses nothing of --blacklist")
+	}
+	if usage == kernel.IMA && c.IsSet("kernel") {
+		p.warn("this is what a kernel %s with CONFIG_IMA_APPRAISE_MODSIG says; Debian builds none (--config tells of another)", rules.Name)
+	}
+	if c.Bool("fips") && !rules.HasFIPS() {
+		p.warn("kernel %s is built without CONFIG_CRYPTO_FIPS: --fips changes nothing", rules.Name)
+	}
+	for _, list := range judge.Unread() {
+		p.warn("this kernel refuses what %s lists, which is built into its image and not known here: what is on it is not refused (--trusted takes the image)", list)
+	}
 	for _, err := range judge.Unusable() {
 		if kernel.RefusalOf(err) == nil {
 			p.warn("whether kernel %s would take this certificate into a keyring is not decided: %v", rules.Name, err)

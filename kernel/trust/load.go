@@ -152,8 +152,16 @@ var errCertificate = errors.New("looks like a certificate, and is not read as on
 var ErrMessage = errors.New("a PKCS#7 signature, which is no source of trust (name the signer's certificate)")
 
 func (l *loader) addImage(image []byte) error {
+	image, err := unpackedImage(image)
+	if err != nil {
+		return err
+	}
 	list, dropped, err := imageCertificates(image)
 	if err != nil {
+		return err
+	}
+	l.ring.ReadImage(revocationList(image)...)
+	if err := l.ring.Blacklist(builtinHashes(image)...); err != nil {
 		return err
 	}
 	before := l.ring.Size()

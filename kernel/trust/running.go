@@ -210,6 +210,11 @@ func (l *loader) readKeys(m machine) {
 	for _, c := range l.ring.Certificates() {
 		have[string(c.SubjectKeyID)] = true
 	}
+	for _, der := range l.ring.Revoked() { // they are keys of .blacklist
+		if c, err := kernel.ReadCertificate(der); err == nil {
+			have[string(c.SubjectKeyID)] = true
+		}
+	}
 	for serial, description := range listed.keys {
 		if id := keyIDIn(description); !have[id] {
 			in := ""
