@@ -16,10 +16,13 @@ bashcompletiondir ?= $(datadir)/bash-completion/completions
 fishcompletiondir ?= $(datadir)/fish/vendor_completions.d
 zshcompletiondir  ?= $(datadir)/zsh/site-functions
 DESTDIR ?=
-LDFLAGS ?= -s -w
+# Go's linker's own, on make's command line alone: LDFLAGS in the environment, where every
+# packaging tool has them, are those of a C linker. cgo takes them as CGO_LDFLAGS.
+LDFLAGS = -s -w
 # A distribution's hardened build: make BUILDMODE=pie LDFLAGS='-s -w -bindnow'. It takes
 # a C compiler, as a static program can't be moved (docs/distribution.md).
-BUILDMODE ?= exe
+BUILDMODE = exe
+PROGRAM   = sign-file
 VERSION ?= $(shell tools/version)
 COMMIT  ?= $(shell tools/version --commit)
 # Go's own record of the commit is left out: it ends the build where git refuses the
@@ -39,7 +42,7 @@ build: man
 	@case $$RELEASE/$$REVISION in *[!0-9A-Za-z.+~_/-]* | /* | */) \
 	  echo 'make: no usable VERSION and COMMIT: letters, digits and .+~_- make them' >&2; exit 1 ;; \
 	esac
-	$(GO) build -trimpath -buildvcs=false -buildmode=$(BUILDMODE) -tags $(TAGS) -ldflags '$(LDFLAGS) $(STAMP)' -o sign-file .
+	$(GO) build -trimpath -buildvcs=false -buildmode=$(BUILDMODE) -tags $(TAGS) -ldflags '$(LDFLAGS) $(STAMP)' -o $(PROGRAM) .
 
 # The manual pages, out of man/ and the table of commands, on whatever machine this is.
 man:
@@ -94,7 +97,8 @@ race:
 # staticcheck.conf says which of its checks are on. Without cgo nothing uses what reads
 # PKCS#11 URIs.
 lint:
-	@test -z "$$(gofmt -l .)" || { echo 'not formatted as gofmt does it:'; gofmt -l .; exit 1; } >&2
+	@files=$$(find . -name vendor -prune -o -name '*.go' -exec gofmt -l {} +) && test -z "$$files" || \
+	  { echo 'not formatted as gofmt does it:'; echo "$$files"; exit 1; } >&2
 	$(GO) vet -tags $(TAGS) ./...
 	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 -tags $(TAGS) \
 	  $(if $(filter 0,$(shell $(GO) env CGO_ENABLED)),-checks inherit$(comma)-U1000) ./...
@@ -149,8 +153,8 @@ folders:
 	$(foreach name,$(FOLDERS) DESTDIR,$(if $(filter-out 1,$(words x$($(name))x)),$(error $(name) has white space in it: $($(name)))))
 
 install: folders
-	@test -x sign-file -a -d man/pages || { echo 'make install: no sign-file: run make first' >&2; exit 1; }
-	install -D -m 0755 sign-file $(DESTDIR)$(bindir)/sign-file
+	@test -x $(PROGRAM) -a -d man/pages || { echo 'make install: no sign-file: run make first' >&2; exit 1; }
+	install -D -m 0755 $(PROGRAM) $(DESTDIR)$(bindir)/sign-file
 	install -D -m 0644 -t $(DESTDIR)$(mandir)/man1 man/pages/*.1
 	rm -f $(DESTDIR)$(mandir)/man1/kmodsign.1
 	echo '.so man1/sign-file.1' > $(DESTDIR)$(mandir)/man1/kmodsign.1

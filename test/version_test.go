@@ -30,6 +30,18 @@ func TestVersion(t *testing.T) {
 	if got, want := ask(src), "0.1-1-g"+commit[:12]; got != want {
 		t.Errorf("a checkout without a tag has version %q, not %q", got, want)
 	}
+	// A copy has every file with another time, and the same content.
+	mustRun(t, nil, "touch", "-d", "2001-01-01", filepath.Join(src, "tools/version"))
+	mustRun(t, nil, "touch", "-d", "2001-01-01", filepath.Join(src, ".gitattributes"))
+	if got := ask(src, "--commit"); got != commit {
+		t.Errorf("a copied checkout is of commit %q, not %q", got, commit)
+	}
+	attributes := readFile(t, filepath.Join(src, ".gitattributes"))
+	writeFile(t, filepath.Join(src, ".gitattributes"), string(attributes)+"# changed\n", 0o644)
+	if got := ask(src, "--commit"); got != commit+"-dirty" {
+		t.Errorf("a changed checkout is of commit %q", got)
+	}
+	writeFile(t, filepath.Join(src, ".gitattributes"), string(attributes), 0o644)
 	git("tag", "v0.9.1")
 	git("commit", "-q", "--allow-empty", "-m", "two")
 	commit = strings.TrimSpace(git("rev-parse", "HEAD"))
@@ -69,6 +81,10 @@ func TestVersion(t *testing.T) {
 		return
 	}
 	log := mustRun(t, nil, "make", "-C", "..", "-n", "build", "VERSION=1.2", "COMMIT=abc", "LDFLAGS=-w")
+	// Packaging tools have a C linker's flags in the environment.
+	if log := mustRun(t, []string{"LDFLAGS=-Wl,-z,relro", "BUILDMODE=x"}, "make", "-C", "..", "-n", "build"); strings.Contains(log, "relro") || strings.Contains(log, "buildmode=x") {
+		t.Errorf("make takes the C linker's flags of the environment:\n%s", log)
+	}
 	if out, err := run(t, nil, "make", "-C", "..", "build", "VERSION=1'2", "GO=true"); err == nil || !strings.Contains(out, "VERSION") {
 		t.Errorf("make takes any version: %v\n%s", err, out)
 	}

@@ -43,6 +43,9 @@ func built(t *testing.T, folder string, env []string, architectures ...string) s
 	clone := filepath.Join(t.TempDir(), folder)
 	run(t, "", nil, "git", "-c", "safe.directory=*", "clone", "-q", "--shared", root, clone)
 	run(t, clone, env, "bash", append([]string{"packaging/build", "dist"}, architectures...)...)
+	if _, err := os.Stat(clone + "/sign-file"); err == nil {
+		t.Error("packaging/build leaves a ./sign-file, which make install would install")
+	}
 	return filepath.Join(clone, "dist")
 }
 
@@ -79,11 +82,17 @@ func TestPackages(t *testing.T) {
 	})
 }
 
-// TestReproducible: another folder, with nothing in Go's cache, makes the same bytes.
+// TestReproducible: another folder and another user's module cache and settings, with
+// nothing in Go's cache, make the same bytes.
 func TestReproducible(t *testing.T) {
 	sums := func(dist string) string { return run(t, dist, nil, "cat", "SHA256SUMS") }
 	cached := sums(built(t, "a", nil, "amd64"))
-	anew := sums(built(t, "somewhere-else", []string{"BUILD_GOCACHE=" + t.TempDir()}, "amd64"))
+	modules := filepath.Join(t.TempDir(), "mod")
+	if err := os.Symlink(strings.TrimSpace(run(t, "", nil, "go", "env", "GOMODCACHE")), modules); err != nil {
+		t.Fatal(err)
+	}
+	anew := sums(built(t, "somewhere-else", []string{"BUILD_GOCACHE=" + t.TempDir(), "GOMODCACHE=" + modules, "GOAMD64=v3", "CGO_CFLAGS=-O1",
+		"GOFLAGS=-buildvcs=false", "LDFLAGS=-Wl,-z,relro", "BUILDMODE=exe", "MAKEFLAGS=LDFLAGS="}, "amd64"))
 	if cached != anew {
 		t.Errorf("one folder makes\n%sand another\n%s", cached, anew)
 	}
@@ -98,11 +107,27 @@ func TestTarball(t *testing.T) {
 	}
 	dir := t.TempDir()
 	run(t, dir, nil, "touch", "sign-file-0.0.1.tar.gz", "sign-file_0.0.1-1_amd64.deb")
-	run(t, "../..", nil, "bash", "packaging/tarball", dir)
+	clone := filepath.Join(t.TempDir(), "clone")
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, "", nil, "git", "-c", "safe.directory=*", "clone", "-q", "--shared", root, clone)
+	refuses := func(source, want string) {
+		cmd := exec.Command("bash", "packaging/tarball", t.TempDir())
+		cmd.Dir = source
+		if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), want) {
+			t.Errorf("packaging/tarball does not say %q: %v\n%s", want, err, out)
+		}
+	}
+	run(t, clone, nil, "sh", "-c", "echo >>README.md")
+	refuses(clone, "there are changes")
+	run(t, clone, nil, "git", "checkout", "-q", "README.md")
+	run(t, clone, nil, "bash", "packaging/tarball", dir)
 	run(t, dir, nil, "rm", "sign-file-0.0.1.tar.gz", "sign-file_0.0.1-1_amd64.deb")
 	run(t, dir, nil, "sha256sum", "--quiet", "--strict", "-c", "SHA256SUMS")
 	again := t.TempDir()
-	run(t, "../..", nil, "bash", "packaging/tarball", again)
+	run(t, clone, nil, "bash", "packaging/tarball", again)
 	tarball := only(t, dir+"/*.tar.gz")
 	first, _ := os.ReadFile(tarball)
 	second, _ := os.ReadFile(only(t, again+"/*.tar.gz"))
@@ -111,7 +136,9 @@ func TestTarball(t *testing.T) {
 	}
 	run(t, dir, nil, "tar", "--no-same-owner", "-xf", tarball)
 	source := strings.TrimSuffix(tarball, ".tar.gz")
-	run(t, source, []string{"GOPROXY=off", "GOFLAGS=", "GOMODCACHE=" + t.TempDir()}, "make")
+	refuses(source, "git repository")
+	// A distribution's build has the C linker's flags in the environment.
+	run(t, source, []string{"GOPROXY=off", "GOFLAGS=", "GOMODCACHE=" + t.TempDir(), "LDFLAGS=-Wl,-z,relro"}, "make")
 	version := strings.TrimPrefix(filepath.Base(source), "sign-file-")
 	if out := run(t, source, nil, source+"/sign-file", "--version"); !strings.Contains(out, version+"\n") {
 		t.Errorf("built of %s, it says\n%s", filepath.Base(tarball), out)
@@ -131,6 +158,9 @@ func checkContents(t *testing.T, dist string) {
 			archive := only(t, fmt.Sprintf("%s/%s-[0-9]*-linux-%s.tar.gz", dist, name, arch))
 			root := t.TempDir()
 			run(t, "", nil, "tar", "-C", root, "--strip-components=1", "-xf", archive)
+			if dangling := run(t, root, nil, "find", ".", "-xtype", "l"); dangling != "" {
+				t.Errorf("%s has links that lead nowhere:\n%s", filepath.Base(archive), dangling)
+			}
 			doc := filepath.Join(root, "share/doc", name)
 			modules := run(t, "", nil, "go", "version", "-m", root+"/bin/sign-file")
 			for _, m := range regexp.MustCompile(`(?m)^\tdep\t(\S+)\t(\S+)`).FindAllStringSubmatch(modules, -1) {
