@@ -22,7 +22,6 @@ LDFLAGS = -s -w
 # A distribution's hardened build: make BUILDMODE=pie LDFLAGS='-s -w -bindnow'. It takes
 # a C compiler, as a static program can't be moved (docs/distribution.md).
 BUILDMODE = exe
-PROGRAM   = sign-file
 VERSION ?= $(shell tools/version)
 COMMIT  ?= $(shell tools/version --commit)
 # Go's own record of the commit is left out: it ends the build where git refuses the
@@ -42,7 +41,7 @@ build: man
 	@case $$RELEASE/$$REVISION in *[!0-9A-Za-z.+~_/-]* | /* | */) \
 	  echo 'make: no usable VERSION and COMMIT: letters, digits and .+~_- make them' >&2; exit 1 ;; \
 	esac
-	$(GO) build -trimpath -buildvcs=false -buildmode=$(BUILDMODE) -tags $(TAGS) -ldflags '$(LDFLAGS) $(STAMP)' -o $(PROGRAM) .
+	$(GO) build -trimpath -buildvcs=false -buildmode=$(BUILDMODE) -tags $(TAGS) -ldflags '$(LDFLAGS) $(STAMP)' -o sign-file .
 
 # The manual pages, out of man/ and the table of commands, on whatever machine this is.
 man:
@@ -153,8 +152,8 @@ folders:
 	$(foreach name,$(FOLDERS) DESTDIR,$(if $(filter-out 1,$(words x$($(name))x)),$(error $(name) has white space in it: $($(name)))))
 
 install: folders
-	@test -x $(PROGRAM) -a -d man/pages || { echo 'make install: no sign-file: run make first' >&2; exit 1; }
-	install -D -m 0755 $(PROGRAM) $(DESTDIR)$(bindir)/sign-file
+	@test -x sign-file -a -d man/pages || { echo 'make install: no sign-file: run make first' >&2; exit 1; }
+	install -D -m 0755 sign-file $(DESTDIR)$(bindir)/sign-file
 	install -D -m 0644 -t $(DESTDIR)$(mandir)/man1 man/pages/*.1
 	rm -f $(DESTDIR)$(mandir)/man1/kmodsign.1
 	echo '.so man1/sign-file.1' > $(DESTDIR)$(mandir)/man1/kmodsign.1

@@ -2,10 +2,7 @@ package test
 
 import (
 	"bytes"
-	"io/fs"
 	"os"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -56,7 +53,7 @@ func TestInstall(t *testing.T) {
 	if conf := readFile(t, root+"/usr/share/sign-file/dkms/sign-file.conf"); !bytes.Contains(conf, []byte("sign_file=/usr/sbin/sign-file\n")) {
 		t.Errorf("DKMS would call another program:\n%s", conf)
 	}
-	checkInstalledLinks(t, root)
+	testenv.CheckLinks(t, root)
 	for _, variable := range []string{"docdir=", "docdir=/usr/share/doc of all", "DESTDIR=" + root + " x"} {
 		if out, err := run(t, nil, "make", "-C", src, "uninstall", variable); err == nil {
 			t.Errorf("uninstalled with %s:\n%s", variable, out)
@@ -79,32 +76,5 @@ func TestInstall(t *testing.T) {
 		if _, err := os.Stat(root + path); err == nil {
 			t.Errorf("uninstall leaves %s", path)
 		}
-	}
-}
-
-// checkInstalledLinks reports links, of documents and of the file system, to what is not
-// installed.
-func checkInstalledLinks(t *testing.T, root string) {
-	t.Helper()
-	link := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)|(?:src|srcset)="([^":]+)"`)
-	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if _, err := os.Stat(path); err != nil {
-			t.Error(err)
-		}
-		if filepath.Ext(path) != ".md" {
-			return nil
-		}
-		for _, m := range link.FindAllSubmatch(readFile(t, path), -1) {
-			if _, err := os.Stat(filepath.Join(filepath.Dir(path), string(m[1])+string(m[3]))); err != nil {
-				t.Errorf("%s links to what is not installed: %v", strings.TrimPrefix(path, root), err)
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 }
