@@ -137,13 +137,15 @@ bench: build
 
 # What "make" or "make static" has built, by whoever it was, with the same modes under any
 # umask. Documents keep their places to each other, so that their links lead somewhere; the
-# hooks are data, which packages and builds use, and the documents have a link to them.
+# hooks are data, which packages and builds use, and the documents have a link to them. What
+# names a package's folders, in /usr, names those that are meant here.
 LINKS := extract-cert kmodsign
 HOOKS := akmods arch debhelper dkms docker nixos rpm yocto
 HOOK_FILES = $(wildcard $(addsuffix /*,$(addprefix packaging/,$(HOOKS))))
 DOCS = NEWS.md SECURITY.md LICENSE $(wildcard LICENSES/* docs/*.* docs/pictures/* examples/* bpf/example/*.c) \
        gate/reader/sign_file_gate.h $(wildcard gate/reader/example/bpf/*.c) gate/testdata/signed/flows.bpf.c \
        $(shell find testdata/vectors -type f)
+MOVE = sed -i 's,/usr/share/sign-file,$(hookdir),g; s,/usr/share/doc/sign-file,$(docdir),g; s,/usr/bin/sign-file,$(bindir)/sign-file,g'
 # Folders that a command line could take apart are refused, and those that it could lose.
 FOLDERS := PREFIX bindir datadir mandir docdir hookdir includedir bashcompletiondir fishcompletiondir zshcompletiondir
 .PHONY: folders
@@ -155,6 +157,7 @@ install: folders
 	@test -x sign-file -a -d man/pages || { echo 'make install: no sign-file: run make first' >&2; exit 1; }
 	install -D -m 0755 sign-file $(DESTDIR)$(bindir)/sign-file
 	install -D -m 0644 -t $(DESTDIR)$(mandir)/man1 man/pages/*.1
+	$(MOVE) $(DESTDIR)$(mandir)/man1/sign-file.1
 	rm -f $(DESTDIR)$(mandir)/man1/kmodsign.1
 	echo '.so man1/sign-file.1' > $(DESTDIR)$(mandir)/man1/kmodsign.1
 	chmod 0644 $(DESTDIR)$(mandir)/man1/kmodsign.1
@@ -170,11 +173,12 @@ install: folders
 	@for file in $(DOCS); do \
 	  mode=0644 && if [ -x $$file ]; then mode=0755; fi && \
 	  install -D -m $$mode $$file $(DESTDIR)$(docdir)/$$file || exit 1; \
+	  case $$file in *.md) $(MOVE) $(DESTDIR)$(docdir)/$$file || exit 1 ;; esac; \
 	done
 	@for file in $(HOOK_FILES); do \
 	  to=$(DESTDIR)$(hookdir)/$${file#packaging/} mode=0644 && if [ -x $$file ]; then mode=0755; fi && \
 	  install -D -m $$mode $$file $$to && \
-	  sed -i 's,/usr/share/sign-file,$(hookdir),g; s,/usr/bin/sign-file,$(bindir)/sign-file,g' $$to || exit 1; \
+	  $(MOVE) $$to || exit 1; \
 	done
 	ln -sfrT $(DESTDIR)$(hookdir) $(DESTDIR)$(docdir)/packaging
 

@@ -54,6 +54,7 @@ func TestInstall(t *testing.T) {
 		t.Errorf("DKMS would call another program:\n%s", conf)
 	}
 	testenv.CheckLinks(t, root)
+	checkOwnPaths(t, src)
 	for _, variable := range []string{"docdir=", "docdir=/usr/share/doc of all", "DESTDIR=" + root + " x"} {
 		if out, err := run(t, nil, "make", "-C", src, "uninstall", variable); err == nil {
 			t.Errorf("uninstalled with %s:\n%s", variable, out)
@@ -75,6 +76,26 @@ func TestInstall(t *testing.T) {
 	for _, path := range []string{"/usr/share/sign-file", "/usr/share/doc/sign-file/docs", "/usr/share/doc/sign-file/testdata"} {
 		if _, err := os.Stat(root + path); err == nil {
 			t.Errorf("uninstall leaves %s", path)
+		}
+	}
+}
+
+// checkOwnPaths: installed elsewhere than a package's files, none of the files names a
+// package's folders.
+func checkOwnPaths(t *testing.T, src string) {
+	t.Helper()
+	root := t.TempDir()
+	mustRun(t, nil, "make", "-C", src, "install", "GO=false", "DESTDIR="+root, "PREFIX=/usr/local")
+	if out, _ := run(t, nil, "grep", "-rIE", "/usr/(share/(doc/)?|bin/)sign-file", root); out != "" {
+		t.Errorf("these name what is not there:\n%s", out)
+	}
+	for file, want := range map[string]string{
+		"/usr/local/share/doc/sign-file/docs/drivers.md": "cp /usr/local/share/sign-file/dkms/sign-file.conf ",
+		"/usr/local/share/doc/sign-file/docs/bpf.md":     "/usr/local/share/doc/sign-file}",
+		"/usr/local/share/man/man1/sign-file.1":          "/usr/local/share/doc/sign-file",
+	} {
+		if !strings.Contains(string(readFile(t, root+file)), want) {
+			t.Errorf("%s does not name %s", file, want)
 		}
 	}
 }
