@@ -127,6 +127,26 @@ func TestLinks(t *testing.T) {
 	}
 }
 
+// TestJudgedKernel: on the pages for those who build for other machines, verify judges as the
+// kernel that is meant.
+func TestJudgedKernel(t *testing.T) {
+	for _, page := range []string{"distribution.md", "images.md", "kernel-builder.md", "remote-signing.md"} {
+		found := false
+		for line := range strings.Lines(string(readFile(t, "../docs/"+page))) {
+			if !strings.HasPrefix(strings.TrimSpace(line), "sign-file verify ") {
+				continue
+			}
+			found = true
+			if !strings.Contains(line, "--kernel ") && !strings.Contains(line, "--config ") {
+				t.Errorf("docs/%s judges as the build machine: %s", page, line)
+			}
+		}
+		if !found {
+			t.Errorf("docs/%s verifies nothing", page)
+		}
+	}
+}
+
 // TestSecurityTests: each row of docs/security.md names a test that is there.
 func TestSecurityTests(t *testing.T) {
 	named := regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z]+)`")
