@@ -187,16 +187,20 @@ func TestTarballRefused(t *testing.T) {
 	refused("none that git reads")
 }
 
-// debianRules is all that a Debian package of the source needs.
-const debianRules = `#!/usr/bin/make -f
-%:
-	dh $@
-override_dh_auto_install:
-	dh_auto_install -- PREFIX=/usr
-override_dh_compress:
-	dh_compress -X.md
-override_dh_auto_test:
-`
+// debianRules is what the documentation has as all of debian/rules.
+func debianRules(t *testing.T) string {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/distribution.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(page), "```make\n")
+	rules, _, found := strings.Cut(after, "```")
+	if !found {
+		t.Fatal("docs/distribution.md has no debian/rules")
+	}
+	return rules
+}
 
 // TestDebhelper: dh, with the compilers' flags that it exports, builds a Debian package of
 // the release's source without a network.
@@ -210,7 +214,7 @@ func TestDebhelper(t *testing.T) {
 		"control": "Source: sign-file\nMaintainer: n <n@example.org>\nBuild-Depends: debhelper-compat (= 13)\n\n" +
 			"Package: sign-file\nArchitecture: any\nDepends: ${shlibs:Depends}\nDescription: signs\n",
 		"changelog": "sign-file (1-1) unstable; urgency=low\n\n  * It.\n\n -- n <n@example.org>  Thu, 01 Jan 2026 00:00:00 +0000\n",
-		"rules":     debianRules,
+		"rules":     debianRules(t),
 	} {
 		path := filepath.Join(source, "debian", name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
