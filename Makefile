@@ -22,7 +22,6 @@ LDFLAGS = -s -w
 # A distribution's hardened build: make BUILDMODE=pie LDFLAGS='-s -w -bindnow'. It takes
 # a C compiler, as a static program can't be moved (docs/distribution.md).
 BUILDMODE = exe
-PROGRAM   = sign-file
 VERSION ?= $(shell tools/version)
 COMMIT  ?= $(shell tools/version --commit)
 # Go's own record of the commit is left out: it ends the build where git refuses the
@@ -42,7 +41,7 @@ build: man
 	@case $$RELEASE/$$REVISION in *[!0-9A-Za-z.+~_/-]* | /* | */) \
 	  echo 'make: no usable VERSION and COMMIT: letters, digits and .+~_- make them' >&2; exit 1 ;; \
 	esac
-	$(GO) build -trimpath -buildvcs=false -buildmode=$(BUILDMODE) -tags $(TAGS) -ldflags '$(LDFLAGS) $(STAMP)' -o $(PROGRAM) .
+	$(GO) build -trimpath -buildvcs=false -buildmode=$(BUILDMODE) -tags $(TAGS) -ldflags '$(LDFLAGS) $(STAMP)' -o sign-file .
 
 # The manual pages, out of man/ and the table of commands, on whatever machine this is.
 man:
@@ -138,13 +137,15 @@ bench: build
 
 # What "make" or "make static" has built, by whoever it was, with the same modes under any
 # umask. Documents keep their places to each other, so that their links lead somewhere; the
-# hooks are data, which packages and builds use, and the documents have a link to them.
+# hooks are data, which packages and builds use, and the documents have a link to them. What
+# names a package's folders, in /usr, names those that are meant here.
 LINKS := extract-cert kmodsign
 HOOKS := akmods arch debhelper dkms docker nixos rpm yocto
 HOOK_FILES = $(wildcard $(addsuffix /*,$(addprefix packaging/,$(HOOKS))))
 DOCS = NEWS.md SECURITY.md LICENSE $(wildcard LICENSES/* docs/*.* docs/pictures/* examples/* bpf/example/*.c) \
        gate/reader/sign_file_gate.h $(wildcard gate/reader/example/bpf/*.c) gate/testdata/signed/flows.bpf.c \
        $(shell find testdata/vectors -type f)
+MOVE = sed -i 's,/usr/share/sign-file,$(hookdir),g; s,/usr/share/doc/sign-file,$(docdir),g; s,/usr/bin/sign-file,$(bindir)/sign-file,g'
 # Folders that a command line could take apart are refused, and those that it could lose.
 FOLDERS := PREFIX bindir datadir mandir docdir hookdir includedir bashcompletiondir fishcompletiondir zshcompletiondir
 .PHONY: folders
@@ -153,9 +154,10 @@ folders:
 	$(foreach name,$(FOLDERS) DESTDIR,$(if $(filter-out 1,$(words x$($(name))x)),$(error $(name) has white space in it: $($(name)))))
 
 install: folders
-	@test -x $(PROGRAM) -a -d man/pages || { echo 'make install: no sign-file: run make first' >&2; exit 1; }
-	install -D -m 0755 $(PROGRAM) $(DESTDIR)$(bindir)/sign-file
+	@test -x sign-file -a -d man/pages || { echo 'make install: no sign-file: run make first' >&2; exit 1; }
+	install -D -m 0755 sign-file $(DESTDIR)$(bindir)/sign-file
 	install -D -m 0644 -t $(DESTDIR)$(mandir)/man1 man/pages/*.1
+	$(MOVE) $(DESTDIR)$(mandir)/man1/sign-file.1
 	rm -f $(DESTDIR)$(mandir)/man1/kmodsign.1
 	echo '.so man1/sign-file.1' > $(DESTDIR)$(mandir)/man1/kmodsign.1
 	chmod 0644 $(DESTDIR)$(mandir)/man1/kmodsign.1
@@ -171,11 +173,12 @@ install: folders
 	@for file in $(DOCS); do \
 	  mode=0644 && if [ -x $$file ]; then mode=0755; fi && \
 	  install -D -m $$mode $$file $(DESTDIR)$(docdir)/$$file || exit 1; \
+	  case $$file in *.md) $(MOVE) $(DESTDIR)$(docdir)/$$file || exit 1 ;; esac; \
 	done
 	@for file in $(HOOK_FILES); do \
 	  to=$(DESTDIR)$(hookdir)/$${file#packaging/} mode=0644 && if [ -x $$file ]; then mode=0755; fi && \
 	  install -D -m $$mode $$file $$to && \
-	  sed -i 's,/usr/share/sign-file,$(hookdir),g; s,/usr/bin/sign-file,$(bindir)/sign-file,g' $$to || exit 1; \
+	  $(MOVE) $$to || exit 1; \
 	done
 	ln -sfrT $(DESTDIR)$(hookdir) $(DESTDIR)$(docdir)/packaging
 

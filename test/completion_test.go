@@ -20,6 +20,10 @@ var completions = []struct{ typed, finished string }{
 	{"sign-file verify --trus", "--trusted"},
 	{"sign-file verify --trusted runn", "running"},
 	{"sign-file verify --jobs 4 --trusted=x he", "hello.ko"},
+	{"sign-file verify --trusted=runn", "--trusted=running"},
+	{"sign-file verify --trusted=sig", "--trusted=signing_key.pem"},
+	{"sign-file verify --trusted=dir/", "--trusted=dir/cert.x509"},
+	{"sign-file keygen --type=ec:p25", "--type=ec:p256"},
 	{"sign-file map gate crea", "create"},
 	{"sign-file map sign --format he", "hex"},
 	{"sign-file keygen --type ec:p25", "ec:p256"},
@@ -27,11 +31,24 @@ var completions = []struct{ typed, finished string }{
 	{"extract-cert sig", "signing_key.pem"},
 }
 
+// fishNames are names that fish expands, or takes out of quotes, before it looks for files.
+var fishNames = []struct{ typed, finished string }{
+	{`sign-file sha256 "sp`, "sp ace.pem"},
+	{`sign-file sha256 'sp`, "sp ace.pem"},
+	{`sign-file sha256 sp\ a`, "sp ace.pem"},
+	{`sign-file verify --trusted="sp`, "--trusted=sp ace.pem"},
+	{`sign-file sha256 k c dir\ one/`, "dir one/world.ko"},
+	{`sign-file sha256 k c "dir one/wo`, "dir one/world.ko"},
+	{`sign-file sha256 ~/`, "~/mine.pem"},
+	{`sign-file sha256 $HOME/mi`, "$HOME/mine.pem"},
+}
+
 // TestCompletion asks the shells themselves.
 func TestCompletion(t *testing.T) {
 	t.Parallel()
 	dir, bin := t.TempDir(), t.TempDir()
-	for _, name := range []string{"hello.ko", "signing_key.pem", "notes.txt"} {
+	for _, name := range []string{"hello.ko", "signing_key.pem", "notes.txt", "dir/cert.x509", "sp ace.pem", "dir one/world.ko", "dir one/notes.txt", "home/mine.pem"} {
+		mkdir(t, filepath.Join(dir, filepath.Dir(name)))
 		writeFile(t, filepath.Join(dir, name), "x", 0o644)
 	}
 	for _, name := range []string{"sign-file", "kmodsign", "extract-cert"} {
@@ -44,6 +61,12 @@ func TestCompletion(t *testing.T) {
 			t.Parallel()
 			testenv.Tool(t, shell)
 			for _, c := range completions {
+				complete(t, dir, bin, c.typed, c.finished)
+			}
+			if shell != "fish" {
+				return
+			}
+			for _, c := range fishNames {
 				complete(t, dir, bin, c.typed, c.finished)
 			}
 		})
@@ -63,18 +86,23 @@ compopt() { :; }
 _sign_file
 printf '%s\n' "${COMPREPLY[@]}"`
 	out := mustRun(t, nil, "bash", "-c", script, "bash", dir, bin, typed)
-	// What is in front of a colon is on the line already.
-	if got := strings.TrimSpace(out); got != finished && !strings.HasSuffix(finished, ":"+got) {
+	// What is in front of a colon or an equals sign is on the line already.
+	if got := strings.TrimSpace(out); got != finished && !strings.HasSuffix(finished, ":"+got) && !strings.HasSuffix(finished, "="+got) {
 		t.Errorf("bash makes %q of %q, not %q", got, typed, finished)
 	}
 }
 
+// completeFish has the script where fish looks first, before that of a package.
 func completeFish(t *testing.T, dir, bin, typed, finished string) {
 	t.Helper()
-	script := `set PATH $argv[2] $PATH; cd $argv[1]; sign-file completion fish | source; complete -C $argv[3]`
-	out := mustRun(t, []string{"HOME=" + t.TempDir()}, "fish", "-c", script, dir, bin, typed)
+	home := dir + "/home"
+	for _, name := range []string{"sign-file", "kmodsign", "extract-cert"} {
+		writeFile(t, mkdir(t, home+"/.config/fish/completions")+"/"+name+".fish", mustRun(t, nil, bin+"/sign-file", "completion", "fish"), 0o644)
+	}
+	script := `set PATH $argv[2] $PATH; cd $argv[1]; complete -C $argv[3]`
+	out := mustRun(t, []string{"HOME=" + home, "XDG_CONFIG_HOME="}, "fish", "-c", script, dir, bin, typed)
 	got, _, _ := strings.Cut(strings.TrimSpace(out), "\t")
-	if got != finished && got != "--trusted="+finished {
+	if got != finished {
 		t.Errorf("fish makes %q of %q, not %q", out, typed, finished)
 	}
 }

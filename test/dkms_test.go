@@ -89,6 +89,23 @@ func TestDKMS(t *testing.T) {
 		})
 	}
 
+	// A token's key, as framework.conf names it: DKMS makes no pair beside it.
+	t.Run("takes a token's key by its URI", func(t *testing.T) {
+		t.Parallel()
+		d, dir, h := newDKMS(t), t.TempDir(), newSoftHSM(t)
+		h.load("vault", "rsa2048", "01")
+		writeFile(t, dir+"/pin", tokenPIN+"\n", 0o600)
+		pair := keyPair{"pkcs11:token=vault;object=rsa2048?pin-source=" + dir + "/pin", absolute(t, keys+"/rsa2048.x509")}
+		module, log := d.build(t, pair, h.env...)
+		checkArguments(t, d, "sha384", pair)
+		if strings.Contains(log, "generating") {
+			t.Errorf("DKMS makes a pair:\n%s", log)
+		}
+		if out, status := verify(t, "--trusted="+pair.cert, module); status != 0 {
+			t.Errorf("exit %d\n%s", status, out)
+		}
+	})
+
 	// Here DKMS does not call the program at all. If that changes, what it does with a
 	// key that is missing has to be tested here.
 	t.Run("is not called where no key can be made", func(t *testing.T) {

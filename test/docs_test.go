@@ -113,16 +113,52 @@ func TestPictures(t *testing.T) {
 	}
 }
 
-// TestLinks: what the documents link to is there.
+// TestLinks: what the documents link to is there, and the heading too.
 func TestLinks(t *testing.T) {
-	link := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+	link := regexp.MustCompile(`\]\(([^)#:]*)(#[^)]*)?\)`)
 	pages, _ := filepath.Glob("../docs/*.md")
 	roots, _ := filepath.Glob("../*.md")
 	for _, page := range append(pages, roots...) {
 		for _, m := range link.FindAllSubmatch(readFile(t, page), -1) {
-			if _, err := os.Stat(filepath.Join(filepath.Dir(page), string(m[1]))); err != nil {
-				t.Errorf("%s: %v", page, err)
+			to := page
+			if len(m[1]) > 0 {
+				to = filepath.Join(filepath.Dir(page), string(m[1]))
 			}
+			if _, err := os.Stat(to); err != nil {
+				t.Errorf("%s: %v", page, err)
+			} else if len(m[2]) > 0 && !hasHeading(string(readFile(t, to)), string(m[2][1:])) {
+				t.Errorf("%s: no heading of %s is #%s", page, to, m[2][1:])
+			}
+		}
+	}
+}
+
+// hasHeading says whether one of a page's headings has that name in an address.
+func hasHeading(page, name string) bool {
+	for _, heading := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(page, -1) {
+		if strings.ReplaceAll(regexp.MustCompile(`[^\pL\pN _-]`).ReplaceAllString(strings.ToLower(heading[1]), ""), " ", "-") == name {
+			return true
+		}
+	}
+	return false
+}
+
+// TestJudgedKernel: on the pages for those who build for other machines, verify judges as the
+// kernel that is meant.
+func TestJudgedKernel(t *testing.T) {
+	for _, page := range []string{"distribution.md", "images.md", "kernel-builder.md", "remote-signing.md"} {
+		found := false
+		for line := range strings.Lines(string(readFile(t, "../docs/"+page))) {
+			if !strings.HasPrefix(strings.TrimSpace(line), "sign-file verify ") {
+				continue
+			}
+			found = true
+			if !strings.Contains(line, "--kernel ") && !strings.Contains(line, "--config ") {
+				t.Errorf("docs/%s judges as the build machine: %s", page, line)
+			}
+		}
+		if !found {
+			t.Errorf("docs/%s verifies nothing", page)
 		}
 	}
 }

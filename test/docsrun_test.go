@@ -69,8 +69,12 @@ func TestDocs(t *testing.T) {
 // indented are the blocks of lines that are indented by four spaces, and not fenced.
 func indented(text string) (blocks []string) {
 	var block []string
+	fenced := false
 	for _, line := range append(strings.Split(text, "\n"), "") {
-		if code, ok := strings.CutPrefix(line, "    "); ok {
+		if strings.HasPrefix(line, "```") {
+			fenced = !fenced
+		}
+		if code, ok := strings.CutPrefix(line, "    "); ok && !fenced {
 			block = append(block, code)
 			continue
 		}
@@ -115,6 +119,7 @@ func sandbox(t *testing.T, page string) (dir string, env []string) {
 	if page == "docs/kernel-builder.md" {
 		dir = copyTree(t, smallKernel(t))
 		mustRun(t, nil, "cp", filepath.Dir(smallKernel(t))+"/vmlinux", dir)
+		mustRun(t, nil, "cp", filepath.Dir(smallKernel(t))+"/config", dir+"/.config")
 		// One block installs where another has.
 		return dir, env[:4]
 	}
@@ -135,6 +140,9 @@ func sandbox(t *testing.T, page string) (dir string, env []string) {
 	}
 	mustRun(t, nil, program(t), "sign", "sha256", pair.key, pair.cert, dir+"/root/lib/modules")
 	writeFile(t, dir+"/deb/DEBIAN/control", controlFile, 0o644)
+	for _, boot := range []string{"deb/boot", "image/boot"} {
+		writeFile(t, mkdir(t, dir+"/"+boot)+"/config-6.1", kernelConfig, 0o644)
+	}
 	mustRun(t, nil, "dpkg-deb", "-b", "--root-owner-group", dir+"/deb", dir+"/linux-image.deb")
 	mustRun(t, nil, "sh", "-c", `cd "$1" && sha256sum data > SHA256SUMS`, "sh", dir)
 	switch page {
@@ -153,6 +161,9 @@ func sandbox(t *testing.T, page string) (dir string, env []string) {
 	}
 	return dir, env
 }
+
+// kernelConfig is what verify asks of a kernel's configuration.
+const kernelConfig = "# Linux/x86 6.1.100 Kernel Configuration\nCONFIG_MODULE_SIG=y\nCONFIG_SYSTEM_TRUSTED_KEYRING=y\nCONFIG_CRYPTO_SHA256=y\nCONFIG_CRYPTO_SHA512=y\n"
 
 // controlFile is the least that a Debian package has.
 const controlFile = "Package: linux-image\nVersion: 1\nArchitecture: amd64\nMaintainer: n <n@example.org>\nDescription: modules\n"

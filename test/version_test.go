@@ -1,6 +1,7 @@
 package test
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -48,6 +49,25 @@ func TestVersion(t *testing.T) {
 	if got, want := ask(src), "0.9.1-1-g"+commit[:12]; got != want {
 		t.Errorf("a commit after a tag has version %q, not %q", got, want)
 	}
+	// Copied, as to a container, the files are others to git's index, and say the same; git may
+	// not write there.
+	for _, content := range []string{"", "# changed\n"} {
+		copied := filepath.Join(t.TempDir(), "copied")
+		mustRun(t, nil, "cp", "-r", src, copied)
+		want := "0.9.1-1-g" + commit[:12]
+		if content != "" {
+			mustRun(t, nil, "sh", "-c", `printf %s "$1" >> "$2"/.gitattributes`, "sh", content, copied)
+			want += "-dirty"
+		}
+		mustRun(t, nil, "touch", "-d", "2001-01-01", copied+"/tools/version")
+		index := readFile(t, copied+"/.git/index")
+		if got := ask(copied); got != want {
+			t.Errorf("a copy with the change %q has version %q, not %q", content, got, want)
+		}
+		if !bytes.Equal(readFile(t, copied+"/.git/index"), index) {
+			t.Error("tools/version writes git's index")
+		}
+	}
 	// Git reads no repository of another owner's. The build goes on, but says so.
 	foreign := []string{"GIT_TEST_ASSUME_DIFFERENT_OWNER=1", "HOME=" + src}
 	if out := mustRun(t, foreign, filepath.Join(src, "tools/version")); !strings.HasSuffix(out, "unknown\n") || !strings.Contains(out, "safe.directory") {
@@ -59,8 +79,8 @@ func TestVersion(t *testing.T) {
 	tree := mkdir(t, filepath.Join(t.TempDir(), "archive"))
 	git("archive", "-o", tree+".tar", "HEAD")
 	mustRun(t, nil, "tar", "-C", tree, "-xf", tree+".tar")
-	if got := ask(tree); !strings.HasPrefix(got, "0.9.1-1-g"+commit[:7]) {
-		t.Errorf("git's archive has version %q", got)
+	if got, want := ask(tree), "0.9.1-1-g"+commit[:12]; got != want {
+		t.Errorf("git's archive has version %q, not %q", got, want)
 	}
 	if got := ask(tree, "--commit"); got != commit {
 		t.Errorf("git's archive is of commit %q, not %q", got, commit)

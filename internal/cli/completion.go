@@ -59,7 +59,7 @@ func (p *program) completion(c *cli.Context) error {
 }
 
 // candidates is what the last of the words may be, each with a tab and what it means, where
-// that is known. The program is called by name.
+// that is known; of --flag=value it is what the value may be. The program is called by name.
 func (p *program) candidates(name string, words []string) []string {
 	if len(words) == 0 {
 		words = []string{""}
@@ -83,6 +83,12 @@ func (p *program) candidates(name string, words []string) []string {
 	}
 	if len(before) > 0 && takesValue(flags, dashed(before[len(before)-1])) {
 		return valuesOf(flags, before[len(before)-1])
+	}
+	if flag, _, found := strings.Cut(current, "="); found && strings.HasPrefix(flag, "--") && !slices.Contains(before, "--") {
+		if !takesValue(flags, flag) {
+			return nil
+		}
+		return valuesOf(flags, flag)
 	}
 	if strings.HasPrefix(current, "-") && !slices.Contains(before, "--") {
 		return append(flagNames(flags), "--help\tshow help")
