@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"hash"
 	"math/big"
+	"strings"
 
 	"filippo.io/mldsa"
 
@@ -107,5 +108,6 @@ func KeyName(key crypto.PublicKey) string {
 	case *mldsa.PublicKey:
 		return key.Parameters().String()
 	}
-	return fmt.Sprintf("%T", key)
+	name, _ := strings.CutSuffix(strings.TrimPrefix(fmt.Sprintf("%T", key), "*"), ".PublicKey")
+	return name // ed25519, dsa
 }

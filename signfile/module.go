@@ -37,7 +37,7 @@ func OpenModule(ctx context.Context, path string) (*Module, error) {
 func ReadModule(ctx context.Context, r io.Reader) (*Module, error) {
 	scratch, err := atomicfile.Scratch()
 	if err != nil {
-		return nil, fmt.Errorf("nowhere to keep it (TMPDIR): %w", err)
+		return nil, fmt.Errorf("nowhere to keep it (TMPDIR is to name a directory that can be written): %w", err)
 	}
 	size, err := pour(ctx, io.LimitReader(r, compressed.MaxSize+1), bufferSize, scratch)
 	if err == nil && size > compressed.MaxSize {
@@ -50,10 +50,16 @@ func ReadModule(ctx context.Context, r io.Reader) (*Module, error) {
 	return &Module{content: scratch, size: size}, nil
 }
 
+// errDirectory refuses a directory where one file is wanted.
+var errDirectory = errors.New("is a directory (sign-file sign takes directories)")
+
 // OpenRaw opens a file of which nothing is known: what it is called says nothing about
 // compression. One that is not regular can only be read once, and detached from.
 func OpenRaw(path string) (*Module, error) {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		if info.IsDir() {
+			return nil, paths.About("open", path, errDirectory)
+		}
 		in, err := atomicfile.OpenInput(path)
 		if err != nil {
 			return nil, err
@@ -107,7 +113,7 @@ func openAt(place *atomicfile.Place, follow bool) (*Module, error) {
 func (m *Module) decompress(ctx context.Context) error {
 	plain, err := atomicfile.Scratch()
 	if err != nil {
-		return m.named(fmt.Errorf("nowhere to decompress it to (TMPDIR): %w", err))
+		return m.named(fmt.Errorf("nowhere to decompress it to (TMPDIR is to name a directory that can be written): %w", err))
 	}
 	m.content = plain
 	if err := m.format.Decompress(ctx, plain, m.original.File()); err != nil {

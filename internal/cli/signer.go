@@ -123,6 +123,9 @@ func (p *program) openSignerBy(ctx context.Context, open openFunc, pin keys.PINF
 		p.warn("%s=%q means nothing: std leaves the fast code out, and avx2 that for AVX-512", keys.EngineRSA, which)
 	}
 	private, err := open(ctx, key, pin)
+	if err != nil && keys.KindOf(key) == keys.Command {
+		return nil, nil, err // the command's, which no advice about files helps
+	}
 	if err != nil {
 		return nil, nil, keyAdvice(err, certificateFile)
 	}

@@ -236,3 +236,26 @@ func TestUnusualKeys(t *testing.T) {
 		}
 	}
 }
+
+// TestReasons: what is wrong is said in words that lead on.
+func TestReasons(t *testing.T) {
+	s := newShop(t)
+	if err := os.Mkdir(s.path("tree"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, s.path("a.ko.gz"), "no gzip")
+	write(t, s.path("b.ko.xz"), "no xz")
+	write(t, s.path("c.ko.gz"), "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x4b")
+	for line, want := range map[string]string{
+		"KEY @tree":    "is a directory (sign-file sign takes directories)",
+		"-d KEY @tree": "is a directory",
+		"sha256 exec:" + s.path("none") + " " + testCert + " @m.ko": "none: no such file or directory\n",
+		"sign KEY @a.ko.gz": "it is not compressed as its name says",
+		"sign KEY @b.ko.xz": "it is not compressed as its name says",
+		"sign KEY @c.ko.gz": "it is cut",
+	} {
+		if got := s.does(1, line); !strings.Contains(got.err, want) {
+			t.Errorf("%s: %q, want %q", line, got.err, want)
+		}
+	}
+}

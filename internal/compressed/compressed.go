@@ -130,7 +130,8 @@ func (f Format) Decompress(ctx context.Context, dst io.Writer, src io.Reader) er
 
 func (f Format) decompress(dst io.Writer, src *bufio.Reader) error {
 	head, err := src.Peek(len("\x7fELF") + 2)
-	switch suffix := Suffix(head); {
+	suffix := Suffix(head)
+	switch {
 	case len(head) == 0 && err == io.EOF:
 		return errors.New("an empty file") // which zstd takes for no module
 	case bytes.HasPrefix(head, []byte("\x7fELF")):
@@ -140,12 +141,12 @@ func (f Format) decompress(dst io.Writer, src *bufio.Reader) error {
 	}
 	r, err := f.read(src)
 	if err != nil {
-		return limitOf(err)
+		return fault(suffix, err)
 	}
 	defer r.Close()
 	n, err := io.Copy(dst, io.LimitReader(r, MaxSize+1))
 	if err != nil {
-		return limitOf(err)
+		return fault(suffix, err)
 	}
 	if n > MaxSize {
 		return &LimitError{"a module", MaxSize}
@@ -153,10 +154,16 @@ func (f Format) decompress(dst io.Writer, src *bufio.Reader) error {
 	return nil
 }
 
-// limitOf turns what the libraries say of maxWindow into an error that tells it.
-func limitOf(err error) error {
-	if errors.Is(err, xz.ErrMemlimit) || errors.Is(err, zstd.ErrWindowSizeExceeded) {
+// fault says what an error of the libraries means: maxWindow, a file that no compressor has
+// made, or a part of one.
+func fault(suffix string, err error) error {
+	switch {
+	case errors.Is(err, xz.ErrMemlimit) || errors.Is(err, zstd.ErrWindowSizeExceeded):
 		return &LimitError{"a dictionary", maxWindow}
+	case suffix == "":
+		return fmt.Errorf("it is not compressed as its name says: %w", err)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("it is cut: %w", err)
 	}
 	return err
 }
