@@ -72,8 +72,11 @@ const byDebian = "(Debian "
 func (k *Kernel) configure(text []byte) {
 	options, texts := map[string]string{}, map[string]string{}
 	for _, option := range configOption().FindAllSubmatch(text, -1) {
+		if option[3] != nil {
+			texts[string(option[1])] = unescape().ReplaceAllString(string(option[3]), "$1")
+			continue
+		}
 		options[string(option[1])] = string(option[2])
-		texts[string(option[1])] = unescape().ReplaceAllString(string(option[3]), "$1")
 	}
 	of := func(names ...string) availability {
 		found := absent

@@ -166,6 +166,7 @@ func Of(release string) (*Kernel, error) {
 	}
 	if found != nil && found.version == [2]int{6, 1} && version != found.version {
 		found.between = true
+		found.sinceSixOne()
 	}
 	if found == nil {
 		return nil, fmt.Errorf("the rules of kernel %s are not known (the oldest known are those of %s)", release, kernels()[0].Name)
@@ -238,15 +239,6 @@ func (k *Kernel) hash(oid string) *hash {
 		}
 	}
 	return nil
-}
-
-// differ is why there is no verdict on what 6.1 and 6.12 answer differently, by a kernel
-// between them; nil for others.
-func (k *Kernel) differ(what string) error {
-	if !k.between {
-		return nil
-	}
-	return fmt.Errorf("not decided: kernels between 6.1 and 6.12 differ in %s", what)
 }
 
 // has says whether the crypto API finds an algorithm. FIPS 140 approves only

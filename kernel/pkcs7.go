@@ -4,7 +4,6 @@ import (
 	"strings"
 	"syscall"
 
-	"sign-file/digest"
 	"sign-file/kernel/internal/ber"
 )
 
@@ -256,12 +255,7 @@ func (p *messageParser) noteKeyID(e ber.Element) error {
 // noteDigestAlgorithm is pkcs7_sig_note_digest_algo.
 func (p *messageParser) noteDigestAlgorithm(ber.Element) error {
 	if p.signer.hash = p.judge.kernel.hash(p.lastOID); p.signer.hash == nil {
-		if a := digest.ByOID(objectIdentifier(p.lastOID)); a == digest.SHA3_256 || a == digest.SHA3_384 || a == digest.SHA3_512 {
-			if err := p.judge.kernel.differ("SHA-3 (6.7 has it)"); err != nil {
-				return err
-			}
-		}
-		return logged(syscall.ENOPKG, "pkcs7_sig_note_digest_algo", "Unsupported digest algo:", "kernel %s does not verify %s", p.judge.kernel.Name, hashName(p.lastOID))
+		return logged(syscall.ENOPKG, "pkcs7_sig_note_digest_algo", "Unsupported digest algo:", "kernel %s does not verify %s", p.judge.kernel.title(), hashName(p.lastOID))
 	}
 	return nil
 }
@@ -271,7 +265,7 @@ func (p *messageParser) noteDigestAlgorithm(ber.Element) error {
 func (p *messageParser) noteKeyAlgorithm(ber.Element) error {
 	kind, ok := p.judge.kernel.signatureKind(p.lastOID)
 	if !ok {
-		return logged(syscall.ENOPKG, "pkcs7_sig_note_pkey_algo", "Unsupported pkey algo:", "kernel %s does not verify signature algorithm %s in a message", p.judge.kernel.Name, formatOID(p.lastOID))
+		return logged(syscall.ENOPKG, "pkcs7_sig_note_pkey_algo", "Unsupported pkey algo:", "kernel %s does not verify signature algorithm %s in a message", p.judge.kernel.title(), formatOID(p.lastOID))
 	}
 	p.signer.kind = kind
 	return nil

@@ -42,7 +42,7 @@ func (k *publicKey) openRSA(n, e *big.Int) *rsalanes.PublicKey {
 func (p *certificateParser) noteKey(e ber.Element) error {
 	const where = "x509_extract_key_data"
 	key := &p.x509.key
-	unknown := refuse(syscall.ENOPKG, where, "kernel %s has no use for keys of type %s", p.kernel.Name, formatOID(p.lastOID))
+	unknown := refuse(syscall.ENOPKG, where, "kernel %s has no use for keys of type %s", p.kernel.title(), formatOID(p.lastOID))
 	switch p.lastOID {
 	case oidRSA:
 		key.kind = kindRSA
@@ -61,12 +61,7 @@ func (p *certificateParser) noteKey(e ber.Element) error {
 		if key.curve == oidSM2 {
 			key.kind = kindSM2
 		} else if !slices.Contains(p.kernel.curves, key.curve) {
-			if key.curve == oidP521 {
-				if err := p.kernel.differ("P-521"); err != nil {
-					return err
-				}
-			}
-			return refuse(syscall.ENOPKG, where, "kernel %s does not know the curve %s", p.kernel.Name, formatOID(key.curve))
+			return refuse(syscall.ENOPKG, where, "kernel %s does not know the curve %s", p.kernel.title(), formatOID(key.curve))
 		}
 	}
 	if key.kind == "" || key.kind == kindSM2 && !p.kernel.sm2 || key.kind.isMLDSA() && !p.kernel.mldsa {
@@ -148,7 +143,7 @@ func (k *Kernel) undigestedRSA(key *publicKey, s *signature) error {
 	if _, _, err := k.rsaKey(key.raw); err != nil {
 		return err
 	}
-	return advised(refuse(syscall.EINVAL, "rsassa_pkcs1_verify", "the certificate that came with the message is signed with %s, which kernel %s does not have loaded", s.hash.name, k.Name),
+	return advised(refuse(syscall.EINVAL, "rsassa_pkcs1_verify", "the certificate that came with the message is signed with %s, which kernel %s does not have loaded", s.hash.name, k.title()),
 		causeUnsupported, "sign without the certificate in the message, or have this kernel load the hash (CONFIG_%s)", s.hash.option)
 }
 
@@ -315,7 +310,7 @@ func (k *Kernel) verifyECDSA(key *publicKey, s *signature) error {
 		return k.differ("ECDSA, as Debian builds them (--config tells)")
 	}
 	if !k.finds(k.hasECDSA) || k.FIPS && key.curve == oidP192 {
-		return refuse(syscall.ENOENT, verifyFunction, "kernel %s is built without ECDSA for this curve", k.Name)
+		return refuse(syscall.ENOENT, verifyFunction, "kernel %s is built without ECDSA for this curve", k.title())
 	}
 	curve := curveOf(key.curve)
 	if curve == nil {
@@ -376,7 +371,7 @@ func (k *Kernel) verifyMLDSA(key *publicKey, s *signature) error {
 		return refuse(syscall.EINVAL, "software_key_determine_akcipher", "the kernel verifies ML-DSA over signed attributes only with sha512, not with %s", s.hash.name)
 	}
 	if !k.finds(k.hasMLDSA) {
-		return refuse(syscall.ENOENT, verifyFunction, "kernel %s is built without ML-DSA, as Debian's are", k.Name)
+		return refuse(syscall.ENOENT, verifyFunction, "kernel %s is built without ML-DSA, as Debian's are", k.title())
 	}
 	parameters := map[keyKind]mldsa.Parameters{"mldsa44": mldsa.MLDSA44(), "mldsa65": mldsa.MLDSA65(), "mldsa87": mldsa.MLDSA87()}[key.kind]
 	public, err := mldsa.NewPublicKey(parameters, key.raw)

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -93,4 +94,16 @@ func TestRunningWithoutModules(t *testing.T) {
 			t.Errorf("%s: %v", name, k.NoModules)
 		}
 	}
+}
+
+// FuzzParameters: a command line is anything that a boot loader passes on.
+func FuzzParameters(f *testing.F) {
+	for _, line := range []string{"", "quiet lockdown=integrity", `a="b c" module.sig-enforce -- fips=1`, `"`, `="`, "=", "fips=0x", "lsm=", "\x00\xff"} {
+		f.Add(line)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		if s := startedWith(line); s.lockdown && !strings.Contains(line, "lockdown") || s.enforce && !strings.Contains(line, "sig") {
+			t.Errorf("%q: %+v", line, s)
+		}
+	})
 }

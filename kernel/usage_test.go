@@ -284,16 +284,41 @@ func configuredAs(t *testing.T, release, options string) *kernel.Kernel {
 	return rules
 }
 
-// TestBetween: what 6.1 and 6.12 answer differently is not decided for those between them;
-// what both answer alike is.
+// TestBetween: what came and went between 6.1 and 6.12, from the kernel's history. How such a
+// kernel is built only its configuration tells: ECDSA is not decided without it.
 func TestBetween(t *testing.T) {
-	for file, decided := range map[string]bool{"rsa2048-sha256": true, "rsa2048-sha512": true, "rsa2048-md5": false, "rsa2048-sha1": false, "rsa2048-sha3-256": false, "p521-sha512": false, "p384-sha384": false} {
-		name, _, _ := strings.Cut(file, "-")
-		for _, release := range []string{"6.1", "6.8", "6.12"} {
-			j := judge(t, release, kernel.MapValue, key(t, name+".pem"))
-			_, err := j.Message(golden(t, file+".p7s"), content(t))
-			if got := err == nil; got != (decided || release != "6.8") {
-				t.Errorf("%s, %s: %v", release, file, err)
+	const ok, noPackage, noKey, undecided = syscall.Errno(0), syscall.ENOPKG, syscall.ENOKEY, syscall.EAGAIN
+	const ecdsa = "CONFIG_CRYPTO_ECDSA=y\nCONFIG_CRYPTO_SHA512=y\n"
+	for _, c := range []struct {
+		release, options string
+		want             map[string]syscall.Errno
+	}{
+		{"6.2", "", map[string]syscall.Errno{"rsa2048-md5": ok, "rsa2048-sha1": ok, "rsa2048-sha3-256": noPackage, "rsa2048-sha512": ok, "p384-sha384": undecided}},
+		{"6.6", "", map[string]syscall.Errno{"rsa2048-md5": ok, "rsa2048-sha1": ok, "rsa2048-sha3-256": noPackage, "p521-sha512": noKey}},
+		{"6.7", "", map[string]syscall.Errno{"rsa2048-md5": noPackage, "rsa2048-sha1": undecided, "rsa2048-sha3-256": ok, "rsa2048-sha256": ok}},
+		{"6.7.11", "", map[string]syscall.Errno{"rsa2048-sha1": noPackage}},
+		{"6.7.12", "", map[string]syscall.Errno{"rsa2048-sha1": ok}},
+		{"6.8.0-31-generic", "", map[string]syscall.Errno{"rsa2048-md5": noPackage, "rsa2048-sha1": undecided}},
+		{"6.8.2", "", map[string]syscall.Errno{"rsa2048-sha1": noPackage}},
+		{"6.8.3", "", map[string]syscall.Errno{"rsa2048-sha1": ok}},
+		{"6.9", "", map[string]syscall.Errno{"rsa2048-sha1": ok, "rsa2048-md5": noPackage, "p521-sha512": noKey}},
+		{"6.9", ecdsa, map[string]syscall.Errno{"p384-sha384": ok, "p521-sha512": noKey}},
+		{"6.10", "", map[string]syscall.Errno{"p521-sha512": undecided}},
+		{"6.11", ecdsa, map[string]syscall.Errno{"p384-sha384": ok, "p521-sha512": ok, "rsa2048-md5": noPackage}},
+	} {
+		for file, want := range c.want {
+			name, _, _ := strings.Cut(file, "-")
+			j := judge(t, c.release, kernel.MapValue, key(t, name+".pem"))
+			if c.options != "" {
+				j = trusting(t, configuredAs(t, c.release, c.options), kernel.MapValue, key(t, name+".pem"))
+			}
+			v, err := j.Message(golden(t, file+".p7s"), content(t))
+			got := undecided
+			if err == nil {
+				got = v.Errno
+			}
+			if got != want {
+				t.Errorf("%s, %s: %v %v, want %v", c.release, file, got, err, want)
 			}
 		}
 	}

@@ -95,7 +95,7 @@ func (s *signerInfo) unknown(j *Judge) error {
 		case RefusalOf(u.err) == nil:
 			return fmt.Errorf("not decided: the signer's certificate, %s, can't be judged: %w", certificate.FormatName(u.certificate.Subject), u.err)
 		default:
-			return advised(refuse(syscall.ENOKEY, trustFunction, "the signer's certificate, %s, is one that kernel %s does not take into a keyring: %s", certificate.FormatName(u.certificate.Subject), j.kernel.Name, u.reason()),
+			return advised(refuse(syscall.ENOKEY, trustFunction, "the signer's certificate, %s, is one that kernel %s does not take into a keyring: %s", certificate.FormatName(u.certificate.Subject), j.kernel.title(), u.reason()),
 				causeUnavailable, "sign with a key whose certificate this kernel takes (sign-file keygen makes one)")
 		}
 	}
@@ -138,7 +138,7 @@ func (s *signerInfo) elsewhere(j *Judge) error {
 		if e.verifies == unknown {
 			return fmt.Errorf("not decided: the signer's certificate is in %s, and whether this kernel verifies modules with that keyring no option tells (Debian's kernels do, by a patch; others do not)", e.keyring)
 		}
-		return advised(refuse(syscall.ENOKEY, trustFunction, "the signer's certificate is in %s, a keyring that kernel %s does not verify this with (%s)", e.keyring, j.kernel.Name, s.describe()),
+		return advised(refuse(syscall.ENOKEY, trustFunction, "the signer's certificate is in %s, a keyring that kernel %s does not verify this with (%s)", e.keyring, j.kernel.title(), s.describe()),
 			causeUnavailable, "%s", adviceKeyring)
 	}
 	return nil

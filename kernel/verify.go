@@ -122,18 +122,11 @@ func (s *signerInfo) digest(k *Kernel, content *contents) error {
 		s.unhashed, s.write = true, content.write // pkcs7_check_authattrs
 		return nil
 	}
-	switch s.hash.name {
-	case "md4", "md5":
-		if err := k.differ("MD4 and MD5"); err != nil {
-			return err
-		}
-	case "sha1":
-		if err := k.differ("SHA-1 (6.7 and 6.8 lacked it until 6.7.12 and 6.8.3)"); err != nil {
-			return err
-		}
+	if err := k.unsureSHA1(s.hash); err != nil {
+		return err
 	}
 	if !k.has(s.hash) {
-		return advised(refuse(syscall.ENOPKG, where, "kernel %s does not have %s loaded", k.Name, s.hash.name), "",
+		return advised(refuse(syscall.ENOPKG, where, "kernel %s does not have %s loaded", k.title(), s.hash.name), "",
 			"sign with a hash that this kernel has, or have it load this one (CONFIG_%s)", s.hash.option)
 	}
 	if s.attributes == nil {

@@ -200,7 +200,10 @@ func (p *certificateParser) noteSignatureAlgorithm(ber.Element) error {
 	kind, h := kindOfSignature(p.lastOID), p.kernel.hash(hashOfSignature(p.lastOID))
 	known := h != nil || kind.isMLDSA() && p.kernel.mldsa
 	if !known || kind == kindSM2 && !p.kernel.sm2 {
-		return refuse(syscall.ENOPKG, "x509_note_sig_algo", "kernel %s does not know certificates signed with %s", p.kernel.Name, formatOID(p.lastOID))
+		return refuse(syscall.ENOPKG, "x509_note_sig_algo", "kernel %s does not know certificates signed with %s", p.kernel.title(), formatOID(p.lastOID))
+	}
+	if err := p.kernel.unsureSHA1(h); err != nil {
+		return err
 	}
 	p.x509.signature.kind, p.x509.signature.hash = kind, h
 	p.signatureOID = p.lastOID

@@ -283,8 +283,12 @@ func (p *program) kernel(c *cli.Context) (rules *kernel.Kernel, err error) {
 		if rules, err = namedKernel(c); err != nil {
 			return nil, err
 		}
-		if series := release[:min(len(release), len(rules.Name))]; series != rules.Name {
-			note = fmt.Sprintf("kernel %s is judged by the rules of %s, the nearest before it that are known", release, rules.Name)
+		if series, ok := strings.CutPrefix(release, rules.Name); !ok || strings.IndexAny(series, "0123456789") == 0 {
+			since := ""
+			if rules.Name == kernel.Series()[0] {
+				since = ", and what is known to have changed since then (hashes, curves, FIPS mode, revocations)"
+			}
+			note = fmt.Sprintf("kernel %s is judged by the rules of %s, the nearest before it that are known%s", release, rules.Name, since)
 		}
 	case config != "":
 		if rules, err = kernel.OfConfig(config); err != nil {
