@@ -28,7 +28,8 @@ func TestConfigured(t *testing.T) {
 		{"# CONFIG_CRYPTO_FIPS is not set\n", []string{"--fips", module}, 0, "--fips changes nothing"},
 		{"# CONFIG_IMA_APPRAISE_MODSIG is not set\n", []string{"--usage", "ima", module}, 3, "CONFIG_IMA_APPRAISE_MODSIG"},
 		{"", []string{"--usage", "kexec", module}, 3, "Linux/x86"},
-		{"# CONFIG_BPF_SYSCALL is not set\n", []string{"--usage", "bpf", module}, 1, "EOPNOTSUPP"},
+		{"# CONFIG_BPF_SYSCALL is not set\n", []string{"--usage", "bpf", module}, 1, "ENOSYS from bpf"},
+		{"# CONFIG_SYSTEM_DATA_VERIFICATION is not set\n", []string{"--usage", "bpf", module}, 1, "EOPNOTSUPP"},
 	} {
 		path := filepath.Join(t.TempDir(), "config")
 		writeFile(t, path, "# Linux/x86 6.12.1 Kernel Configuration\nCONFIG_MODULE_SIG=y\nCONFIG_CRYPTO_SHA256=y\n"+c.config, 0o644)
