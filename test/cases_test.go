@@ -220,6 +220,23 @@ func TestVerifyDetachedAsAttached(t *testing.T) {
 	}
 }
 
+// TestVerifyDamagedCompressed: a kernel that decompresses by itself refuses what can't be
+// decompressed; where kmod does, no kernel sees it.
+func TestVerifyDamagedCompressed(t *testing.T) {
+	whole := readFile(t, cases+"/modules/xz-dictionary-8m.ko.xz")
+	damaged := filepath.Join(t.TempDir(), "damaged.ko.xz")
+	writeFile(t, damaged, string(whole[:len(whole)-20]), 0o644)
+	out, status := verify(t, "--json", "--kernel", "6.12", "--trusted="+cases+"/certificates/signer.der", damaged)
+	for _, part := range []string{`"errno":"EINVAL"`, `"cause":"container"`, `"loads":false`, `"load_errno":"EINVAL"`, "decompression failed with status", "get the file anew"} {
+		if status != 1 || !strings.Contains(out, part) {
+			t.Errorf("exit %d, no %s: %s", status, part, out)
+		}
+	}
+	if out, status := verify(t, "--kernel", "6.1", "--trusted="+cases+"/certificates/signer.der", damaged); status != 3 {
+		t.Errorf("exit %d: %s", status, out)
+	}
+}
+
 // TestAttachedMessage: -s says what no kernel will take, and does what it is told.
 func TestAttachedMessage(t *testing.T) {
 	inPEM := filepath.Join(t.TempDir(), "m.pem")

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -191,6 +192,30 @@ func (b *bench) loadContainers(suffix string, signed []byte) {
 		v := vector.Vector{Name: what + suffix, Kind: vector.Module, Data: data, Flags: moduleCompressed}
 		b.trials = append(b.trials, trial{Vector: v, judge: b.enforced, inside: signed})
 	}
+	for what, data := range damaged(compress(b.T, signed, suffix)) {
+		v := vector.Vector{Name: what + suffix, Kind: vector.Module, Data: data, Flags: moduleCompressed}
+		t := trial{Vector: v, judge: b.enforced}
+		if _, err := t.foretell(); err == nil { // a window may be too large for us, or the file another's
+			b.trials = append(b.trials, t)
+		}
+	}
+}
+
+// damaged are versions of a compressed file that kmod does not decompress, or not as the
+// kernel does: cut, with something behind it, with a bit changed.
+func damaged(file []byte) map[string][]byte {
+	made := map[string][]byte{"twice": slices.Concat(file, file)}
+	for _, behind := range []string{"\x00", "\x00\x00\x00", "\x00\x00\x00\x00", "junk", "\x50\x2a\x4d\x18\x01\x00\x00\x00x"} {
+		made[fmt.Sprintf("%x behind", behind)] = append(slices.Clone(file), behind...)
+	}
+	for _, cut := range []int{1, 4, 8, 12, 20, 40, 100, len(file) / 2, len(file) - 12} {
+		made[fmt.Sprintf("%d bytes cut off", cut)] = slices.Clone(file[:len(file)-cut])
+	}
+	for at := 6; at < len(file); at += max(1, min(at, len(file)-at)/4) { // most of them at the ends
+		made[fmt.Sprintf("bit in byte %d", at)] = slices.Clone(file)
+		made[fmt.Sprintf("bit in byte %d", at)][at] ^= 1 << (at % 8)
+	}
+	return made
 }
 
 // containers compresses by tools with options that the kernel's build does not use.
