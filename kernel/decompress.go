@@ -58,7 +58,7 @@ func (j *Judge) packed(format string, problem error, file io.ReaderAt, size int6
 	v, err := j.refused(unsigned)
 	if err == nil {
 		v.load(j.kernel)
-		v.loadELF(bytes.NewReader(content), int64(len(content)))
+		err = v.loadELF(j.kernel, bytes.NewReader(content), int64(len(content)))
 	}
 	return v, err
 }
