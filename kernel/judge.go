@@ -105,7 +105,7 @@ func (j *Judge) module(file io.ReaderAt, size int64) (*Verdict, error) {
 	}
 	layout, err := modsig.Find(file, size)
 	if j.usage == Kexec || j.usage == IMA {
-		err = j.foreignTrailer(err)
+		err = hidden(j.foreignTrailer(err), err, file, size)
 	}
 	if err == modsig.ErrUnsigned {
 		return j.unsigned(file, size)
@@ -138,6 +138,20 @@ func (j *Judge) foreignTrailer(err error) error {
 		return advised(refuse(syscall.ENOENT, "ima_read_modsig", "%v", err), "unsigned", "")
 	}
 	return err
+}
+
+// hidden adds to a refusal for being unsigned that something follows a signature.
+func hidden(refusal, err error, file io.ReaderAt, size int64) error {
+	var damaged *modsig.DamagedError
+	if err != modsig.ErrUnsigned || !errors.As(modsig.Damaged(file, size), &damaged) {
+		return refusal
+	}
+	more := *RefusalOf(refusal)
+	more.Reason = damaged.Error()
+	if more.Advice = "get the file anew"; damaged.Size > damaged.End {
+		more.Advice = fmt.Sprintf("get the file anew, or cut what follows with truncate -s %d <file>", damaged.End)
+	}
+	return &more
 }
 
 // unsigned refuses a file without a marker at its end, and tells one that had it there.

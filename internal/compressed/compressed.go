@@ -158,6 +158,9 @@ func limitOf(err error) error {
 	if errors.Is(err, xz.ErrMemlimit) || errors.Is(err, zstd.ErrWindowSizeExceeded) {
 		return &LimitError{"a dictionary", maxWindow}
 	}
+	if errors.Is(err, xz.ErrOptions) {
+		return fmt.Errorf("%w by sign-file, though xz and kernels may read it (a filter for arm64 or riscv?): unpack it with xz -d", err)
+	}
 	return err
 }
 
