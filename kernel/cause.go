@@ -47,6 +47,9 @@ const (
 // signatures and is none.
 func Causes() []Cause {
 	const tainted = "module verification failed: signature and/or required key missing" // and it is loaded
+	// pkcs7_note_OID prints it and goes on: before ENOPKG, if it is a hash or a key, and of
+	// what only names something (an attribute, a part of a name) for nothing.
+	const unknownOID = "PKCS7: Unknown OID"
 	rejected, malformed := syscall.EKEYREJECTED, syscall.EBADMSG
 	return []Cause{
 		{Name: "unsigned", Errnos: []syscall.Errno{rejected, syscall.EPERM, syscall.ENODATA},
@@ -58,7 +61,7 @@ func Causes() []Cause {
 			Text:   "the module is signed, and no keyring that this kernel verifies modules with has the signer's certificate",
 			Advice: adviceEnrol, checks: []syscall.Errno{syscall.ENOKEY}},
 		{Name: causeUnsupported, Errnos: []syscall.Errno{rejected, syscall.EPERM, syscall.ENOPKG},
-			Logs:   []string{"Loading of module with unsupported crypto is rejected", tainted, "Unsupported digest algo:", "Unsupported pkey algo:", "not signed with expected PKCS#7 message"},
+			Logs:   []string{"Loading of module with unsupported crypto is rejected", tainted, "Unsupported digest algo:", "Unsupported pkey algo:", unknownOID, "not signed with expected PKCS#7 message"},
 			Text:   "the signature or its hash is of a kind that this kernel does not have",
 			Advice: adviceCommon, checks: []syscall.Errno{syscall.ENOPKG}},
 		{Name: causeBlacklisted, Errnos: []syscall.Errno{rejected}, Logs: []string{"is blacklisted", "is on revocation list"},
@@ -77,10 +80,10 @@ func Causes() []Cause {
 		{Name: "mismatch", Errnos: []syscall.Errno{rejected}, Logs: []string{"Message digest doesn't match"},
 			Text:   "the signer's key is trusted, and the signature is not one of this file: it was changed after signing (stripped, compressed inside, edited), or another key signed under the same name. The kernel logs nothing then",
 			Advice: "get the file anew, or " + adviceAgain, checks: []syscall.Errno{rejected}},
-		{Name: "container", Errnos: []syscall.Errno{syscall.EINVAL}, Logs: []string{"decompression failed with status 6", "decompression failed with status", "not an xz compressed module", "not a gzip compressed module", "not a zstd compressed module", "ZSTD-compressed data has"},
-			Text:   "the module is compressed in a way that the kernel does not read; plain xz writes CRC64",
+		{Name: "container", Errnos: []syscall.Errno{syscall.EINVAL}, Logs: []string{"decompression failed with status 6", "decompression failed with status", "not an xz compressed module", "not a gzip compressed module", "not a zstd compressed module", "ZSTD-compressed data has", "ZSTD-decompression failed with status"},
+			Text:   "the module is compressed in a way that the kernel does not read (plain xz writes CRC64), or the compressed file is damaged",
 			Advice: "compress it as the kernel's build does (xz --check=crc32 --lzma2=dict=1MiB, gzip -n, zstd): sign-file sign --replace does so, or unpack it",
-			checks: []syscall.Errno{syscall.EINVAL}, functions: []string{"module_xz_decompress", "module_gzip_decompress"}},
+			checks: []syscall.Errno{syscall.EINVAL}, functions: []string{"module_xz_decompress", "module_gzip_decompress", "module_zstd_decompress"}},
 		{Name: "too-large", Errnos: []syscall.Errno{syscall.EFBIG}, Text: "the file has 2 GiB or more",
 			Advice: "leave debugging information out (strip --strip-debug) and sign again", checks: []syscall.Errno{syscall.EFBIG}},
 		{Name: "message-too-long", Errnos: []syscall.Errno{syscall.EMSGSIZE}, Text: "the PKCS#7 message is longer than 65535 bytes",
@@ -113,11 +116,17 @@ func Causes() []Cause {
 		{Name: "certificate", Errnos: []syscall.Errno{syscall.EKEYEXPIRED, syscall.EKEYREVOKED}, Logs: []string{"Problem loading X.509 certificate", "Problem loading in-kernel X.509 certificate"},
 			Text:   "a certificate was not taken into a keyring, or has been taken out of use",
 			Advice: "sign-file verify --trusted <x509> <file> says what the kernel has against a certificate"},
-		{Name: "harmless", Logs: []string{"loading out-of-tree module taints kernel"},
-			Text:   "nothing was rejected: the module is not one of the kernel's own, and has been loaded",
+		{Name: "harmless", Logs: []string{"loading out-of-tree module taints kernel", unknownOID},
+			Text:   "nothing was rejected: the module is not one of the kernel's own, and has been loaded; or its signature names something that the kernel has no name for, which alone rejects nothing",
 			Advice: "nothing"},
 		{Name: "loaded", Errnos: []syscall.Errno{syscall.EEXIST}, Logs: []string{"Module already in kernel", "exports duplicate symbol"}, Text: "not a matter of signatures: the module is loaded already",
 			Advice: "look at /proc/modules; modprobe -r takes it out"},
+		{Name: "policy", Errnos: []syscall.Errno{syscall.EACCES}, Logs: []string{"impossible to appraise a module without a file descriptor", "appraise_data"},
+			Text:   "IMA's policy, or another security module's, does not let this file in: IMA appraises modules, and this one has no signature in its security.ima attribute or none that it takes",
+			Advice: "cat /sys/kernel/security/ima/policy, and look at the audit log (ausearch -m INTEGRITY_DATA); sign the file for IMA (evmctl ima_sign); what kmod decompresses comes without a file descriptor, so unpack a compressed module"},
+		{Name: "memory", Errnos: []syscall.Errno{syscall.ENOMEM}, Logs: []string{"allocation failure"},
+			Text:   "not a matter of signatures: the kernel has no room for the module, or a compressed one wants more to be decompressed than there is",
+			Advice: "look at dmesg and free -m; compress the module with a smaller dictionary: sign-file sign --replace does so"},
 		{Name: "not-allowed", Errnos: []syscall.Errno{syscall.EPERM}, Logs: []string{"Lockdown:"},
 			Text:   "modules may not be loaded by you, or not any more (CAP_SYS_MODULE, /proc/sys/kernel/modules_disabled), or lockdown lets in only signed ones",
 			Advice: "run it as root; cat /sys/kernel/security/lockdown; where lockdown is on, see unsigned and unavailable-key"},

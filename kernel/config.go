@@ -5,12 +5,15 @@ import (
 	"compress/gzip"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
 
+	"github.com/klauspost/compress/zstd"
+	"github.com/xi2/xz"
 	"golang.org/x/sys/unix"
 
 	"sign-file/internal/bounded"
@@ -29,7 +32,7 @@ func OfConfig(path string) (*Kernel, error) {
 	}
 	title := configTitle().FindSubmatch(text)
 	if title == nil {
-		return nil, paths.About("read", path, errors.New("not a kernel's configuration"))
+		return nil, paths.About("read", path, errors.New("not a kernel's whole configuration: it has no line \"# Linux/<arch> <release> Kernel Configuration\", which tells the release (make savedefconfig leaves it out; make olddefconfig writes it)"))
 	}
 	k, err := Of(string(title[1]))
 	if err != nil {
@@ -53,15 +56,38 @@ func lazily(pattern string) func() *regexp.Regexp {
 	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
 }
 
+// readConfig reads a configuration, which may be compressed, and may have another system's
+// line ends.
 func readConfig(path string) ([]byte, error) {
 	text, err := bounded.ReadFile(path, maxConfig)
-	if err == nil && bytes.HasPrefix(text, []byte{0x1f, 0x8b}) {
-		var packed *gzip.Reader
-		if packed, err = gzip.NewReader(bytes.NewReader(text)); err == nil {
-			text, err = bounded.Read(packed, maxConfig)
-		}
+	if err == nil {
+		text, err = unpackConfig(text)
 	}
-	return text, paths.About("read", path, err)
+	return bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n")), paths.About("read", path, err)
+}
+
+func unpackConfig(text []byte) ([]byte, error) {
+	var r io.Reader
+	var err error
+	packed := bytes.NewReader(text)
+	switch {
+	case bytes.HasPrefix(text, []byte("\x1f\x8b")):
+		r, err = gzip.NewReader(packed)
+	case bytes.HasPrefix(text, []byte("\xfd7zXZ\x00")):
+		r, err = xz.NewReader(packed, maxXZWindow)
+	case bytes.HasPrefix(text, []byte("\x28\xb5\x2f\xfd")):
+		var z *zstd.Decoder
+		if z, err = zstd.NewReader(packed, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxZstdWindow)); err == nil {
+			defer z.Close()
+			r = z
+		}
+	default:
+		return text, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return bounded.Read(r, maxConfig)
 }
 
 // byDebian is in CONFIG_CC_VERSION_TEXT of Debian's kernels. One that was built on Debian

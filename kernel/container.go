@@ -31,8 +31,10 @@ func (j *Judge) CompressedModule(file io.ReaderAt, size int64, module io.ReaderA
 		switch {
 		case container.Format == "" && errors.Is(problem, errNoContainer): // kmod goes by what it sees, too
 			v, err = j.refused(refuse(syscall.ENOEXEC, "elf_validity_check", "%v", problem))
-		case problem == nil || !container.ByKernel || j.usage != Module:
+		case !container.ByKernel || j.usage != Module || problem == nil && moduleSize >= elfHeader:
 			v, err = j.Module(module, moduleSize)
+		case problem == nil || errors.Is(problem, errMore) || errors.Is(problem, errGzipField):
+			return j.PackedModule(file, size)
 		default:
 			v, err = j.refused(problem)
 		}
@@ -65,7 +67,7 @@ type decompressor struct {
 
 func decompressors() []decompressor {
 	return []decompressor{
-		{"gzip", "\x1f\x8b\x08", checkGzip},
+		{"gzip", "\x1f\x8b", checkGzip}, // as much of it as kmod asks for
 		{"xz", "\xfd7zXZ\x00", checkXZ},
 		{"zstd", "\x28\xb5\x2f\xfd", checkZstd},
 	}
@@ -262,29 +264,48 @@ func filterName(id, properties uint64) string {
 	return name
 }
 
+// errGzipField: what the kernel makes of it depends on the bytes that it takes for data.
+var errGzipField = errors.New("gzip with a field in its header that the kernel does not skip (it knows the name)")
+
 // checkGzip is module_gzip_header_len: of the optional fields of a header (RFC 1952,
-// section 2.3) it skips only the name.
+// section 2.3) it skips only the name. moduleSize below 0 is not known.
 func checkGzip(_ *Kernel, file io.ReaderAt, size, moduleSize int64) error {
-	const name, others = 0x08, 0x02 | 0x04 | 0x10 | 0xe0 // of which the last are reserved
+	const name, others = 0x08, 0x02 | 0x04 | 0x10
 	var flags [1]byte
 	var length [4]byte
 	if err := readFull(file, flags[:], 3); err != nil {
 		return err
 	}
 	if flags[0]&others != 0 {
-		return logged(syscall.EINVAL, "module_gzip_decompress", "decompression failed", "gzip with a field in its header that the kernel does not skip (it knows the name)")
+		return errGzipField
 	}
 	if err := readFull(file, length[:], size-4); err != nil {
 		return err
 	}
-	if binary.LittleEndian.Uint32(length[:]) != uint32(moduleSize) {
+	if moduleSize >= 0 && binary.LittleEndian.Uint32(length[:]) != uint32(moduleSize) {
 		return errMore
 	}
 	return nil
 }
 
-// checkZstd follows one frame (RFC 8878, section 3.1.1) to its end.
+// checkZstd wants one frame and nothing else.
 func checkZstd(_ *Kernel, file io.ReaderAt, size, _ int64) error {
+	if frame, ok := zstdFrame(file, size); !ok || frame.end != size {
+		return errMore
+	}
+	return nil
+}
+
+// frame is where the parts of a zstd frame are, in bytes from its start.
+type frame struct {
+	last  int64 // header of the last block that is whole, 0 for none
+	whole int64 // end of that block, or of the frame's header
+	end   int64 // of the frame, which is behind that of a cut file
+}
+
+// zstdFrame follows the first frame (RFC 8878, section 3.1.1) to its end. ok is false for
+// one of more blocks than are followed.
+func zstdFrame(file io.ReaderAt, size int64) (f frame, ok bool) {
 	at := int64(4)
 	take := func(n int) []byte {
 		b := make([]byte, n)
@@ -299,23 +320,25 @@ func checkZstd(_ *Kernel, file io.ReaderAt, size, _ int64) error {
 		header++ // the content's size in one byte, or the window
 	}
 	take(header)
+	f.whole = at
 	for last, blocks := false, 0; !last && at < size; blocks++ {
 		if blocks == maxBlocks {
-			return errMore
+			return f, false
 		}
+		start := at
 		block := take(3)
 		n := int64(block[0])>>3 | int64(block[1])<<5 | int64(block[2])<<13
 		last = block[0]&1 != 0
 		if block[0]>>1&3 == 1 {
 			n = 1 // one byte, repeated
 		}
-		at += n
+		if at += n; at <= size {
+			f.last, f.whole = start, at
+		}
 	}
 	if checksum {
 		take(4)
 	}
-	if at != size {
-		return errMore
-	}
-	return nil
+	f.end = at
+	return f, true
 }

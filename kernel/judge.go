@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -23,7 +24,7 @@ func (j *Judge) Module(file io.ReaderAt, size int64) (*Verdict, error) {
 		v, err := j.module(file, size)
 		if err == nil && j.usage == Module {
 			v.load(j.kernel)
-			v.loadELF(file, size)
+			err = v.loadELF(j.kernel, file, size)
 		}
 		if file.err != nil {
 			return nil, file.err
@@ -48,16 +49,24 @@ func (r *reader) ReadAt(b []byte, offset int64) (int, error) {
 }
 
 // loadELF is elf_validity_check, which comes after the signature.
-func (v *Verdict) loadELF(file io.ReaderAt, size int64) {
+func (v *Verdict) loadELF(k *Kernel, file io.ReaderAt, size int64) error {
 	if !v.Loads {
-		return
+		return nil
 	}
-	if v.Accepted {
-		size = v.DataSize
+	if layout, err := modsig.Find(file, size); err == nil {
+		size = layout.ContentSize // mod_verify_sig takes the signature off before it looks at it
 	}
-	if v.NoModule = CheckELF(file, size); v.NoModule != nil {
+	bad := checkELF(file, size)
+	switch newer := slices.Compare(k.version[:], []int{6, 18}); {
+	case bad == errStringType && slices.Compare(k.version[:], []int{6, 12}) >= 0 && newer <= 0:
+		return fmt.Errorf("not decided: %w, which some releases of Linux %s refuse", bad, k.Name)
+	case (bad == errStrings || bad == errStringType) && newer < 0:
+		bad = nil
+	}
+	if v.NoModule = bad; bad != nil {
 		v.Loads, v.Taints, v.LoadErrno = false, false, syscall.ENOEXEC
 	}
+	return nil
 }
 
 // FaultError is a fault of this package over one input: there is no verdict. Fault is
@@ -99,7 +108,7 @@ func (j *Judge) module(file io.ReaderAt, size int64) (*Verdict, error) {
 	}
 	layout, err := modsig.Find(file, size)
 	if j.usage == Kexec || j.usage == IMA {
-		err = j.foreignTrailer(err)
+		err = hidden(j.foreignTrailer(err), err, file, size)
 	}
 	if err == modsig.ErrUnsigned {
 		return j.unsigned(file, size)
@@ -132,6 +141,20 @@ func (j *Judge) foreignTrailer(err error) error {
 		return advised(refuse(syscall.ENOENT, "ima_read_modsig", "%v", err), "unsigned", "")
 	}
 	return err
+}
+
+// hidden adds to a refusal for being unsigned that something follows a signature.
+func hidden(refusal, err error, file io.ReaderAt, size int64) error {
+	var damaged *modsig.DamagedError
+	if err != modsig.ErrUnsigned || !errors.As(modsig.Damaged(file, size), &damaged) {
+		return refusal
+	}
+	more := *RefusalOf(refusal)
+	more.Reason = damaged.Error()
+	if more.Advice = "get the file anew"; damaged.Size > damaged.End {
+		more.Advice = fmt.Sprintf("get the file anew, or cut what follows with truncate -s %d <file>", damaged.End)
+	}
+	return &more
 }
 
 // unsigned refuses a file without a marker at its end, and tells one that had it there.

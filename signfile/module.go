@@ -108,6 +108,15 @@ func openAt(place *atomicfile.Place, follow bool) (*Module, error) {
 	return &Module{place: place, original: original, content: original.File(), size: original.Size()}, nil
 }
 
+// PackedError is about a compressed module that can't be decompressed. Some kernels
+// decompress modules by themselves, and answer for that.
+type PackedError struct{ Err error }
+
+func (e *PackedError) Error() string { return e.Err.Error() }
+
+// Unwrap gives the decompressor's error.
+func (e *PackedError) Unwrap() error { return e.Err }
+
 // decompress makes the content a file without a name that holds the module,
 // uncompressed: a module may be larger than memory should be.
 func (m *Module) decompress(ctx context.Context) error {
@@ -123,7 +132,7 @@ func (m *Module) decompress(ctx context.Context) error {
 		if layout, other := modsig.Find(file, file.Size()); other == nil && ctx.Err() == nil && compressed.Suffix(head) != "" {
 			err = fmt.Errorf("%w (a signature follows the compressed data instead of being inside: truncate -s %d takes it off, and then sign-file sign signs what is inside)", err, layout.ContentSize)
 		}
-		return m.named(err)
+		return m.named(&PackedError{err})
 	}
 	info, err := plain.Stat()
 	if err != nil {

@@ -2,6 +2,8 @@ package test
 
 import (
 	"bytes"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -217,6 +219,63 @@ func TestVerifyDetachedAsAttached(t *testing.T) {
 	}
 	if out, _ := verify(t, "--kernel", "6.12", "--trusted="+keys+"/rsa2048.pem", "--signature", golden+"/rsa2048-sha256.p7s", "../testdata/hello.ko"); strings.Contains(out, "does not load") || !strings.Contains(out, "rsa2048-sha256.p7s attached: verified") {
 		t.Error(out)
+	}
+}
+
+// TestVerifyDamagedCompressed: a kernel that decompresses by itself refuses what can't be
+// decompressed; where kmod does, no kernel sees it.
+func TestVerifyDamagedCompressed(t *testing.T) {
+	whole := readFile(t, cases+"/modules/xz-dictionary-8m.ko.xz")
+	damaged := filepath.Join(t.TempDir(), "damaged.ko.xz")
+	writeFile(t, damaged, string(whole[:len(whole)-20]), 0o644)
+	out, status := verify(t, "--json", "--kernel", "6.12", "--trusted="+cases+"/certificates/signer.der", damaged)
+	for _, part := range []string{`"errno":"EINVAL"`, `"cause":"container"`, `"loads":false`, `"load_errno":"EINVAL"`, "decompression failed with status", "get the file anew"} {
+		if status != 1 || !strings.Contains(out, part) {
+			t.Errorf("exit %d, no %s: %s", status, part, out)
+		}
+	}
+	if out, status := verify(t, "--kernel", "6.1", "--trusted="+cases+"/certificates/signer.der", damaged); status != 3 {
+		t.Errorf("exit %d: %s", status, out)
+	}
+}
+
+// TestVerifyOddInputs: a configuration and a source of trust as they lie about, and a
+// signature with a byte behind it.
+func TestVerifyOddInputs(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, content string) string {
+		writeFile(t, filepath.Join(dir, name), content, 0o644)
+		return filepath.Join(dir, name)
+	}
+	const config = "# Linux/x86 6.12.1 Kernel Configuration\nCONFIG_MODULES=y\nCONFIG_MODULE_SIG=y\nCONFIG_CRYPTO_SHA256=y\nCONFIG_CRYPTO_SHA512=y\nCONFIG_CRYPTO_RSA=y\n" +
+		"CONFIG_SYSTEM_DATA_VERIFICATION=y\nCONFIG_SYSTEM_TRUSTED_KEYRING=y\n"
+	module, trusted := golden+"/hello-rsa2048-sha256.ko", "--trusted="+keys+"/rsa2048.pem"
+	plain := write("config", config)
+	for _, tool := range []string{"gzip", "xz", "zstd"} {
+		packed := write("config."+tool, mustRun(t, nil, tool, "-c", plain))
+		mustRun(t, nil, program(t), "verify", trusted, "--config", packed, module)
+	}
+	mustRun(t, nil, program(t), "verify", trusted, "--config", write("crlf", strings.ReplaceAll(config, "\n", "\r\n")), module)
+	_, headless, _ := strings.Cut(config, "\n")
+	der := string(readFile(t, keys+"/rsa2048.x509"))
+	for _, c := range []struct {
+		says  string
+		flags []string
+	}{
+		{"# Linux/<arch> <release>", []string{trusted, "--config", write("headless", headless)}},
+		{"base64 -d", []string{"--kernel=6.12", "--trusted", write("base64", base64.StdEncoding.EncodeToString([]byte(der)))}},
+		{"xxd -r -p", []string{"--kernel=6.12", "--trusted", write("hex", hex.EncodeToString([]byte(der)))}},
+		{"unpack it", []string{"--kernel=6.12", "--trusted", write("cert.gz", mustRun(t, nil, "gzip", "-c", keys+"/rsa2048.pem"))}},
+	} {
+		if out, err := run(t, nil, program(t), append(append([]string{"verify"}, c.flags...), module)...); err == nil || !strings.Contains(out, c.says) {
+			t.Errorf("%v: %v: %s", c.flags, err, out)
+		}
+	}
+	behind := write("behind", string(readFile(t, module))+"\n")
+	for _, usage := range []string{"ima", "kexec", "module"} {
+		if out, status := verify(t, trusted, "--kernel", "6.12", "--usage", usage, behind); status != 1 || !strings.Contains(out, "1 byte follows") || !strings.Contains(out, "truncate -s") {
+			t.Errorf("%s: exit %d: %s", usage, status, out)
+		}
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"sign-file/internal/bounded"
 	"sign-file/kernel"
 	"sign-file/kernel/trust"
 	"sign-file/signfile"
@@ -99,7 +100,7 @@ func (p *program) verify(c *cli.Context) error {
 func (p *program) verifyModule(ctx context.Context, item signfile.Item, judge *kernel.Judge, usage kernel.Usage) (*kernel.Verdict, error) {
 	module, err := p.openItem(ctx, item)
 	if err != nil {
-		return nil, err
+		return verifyPacked(item, judge, err)
 	}
 	defer module.Close()
 	verdict, err := judgeModule(judge, module, usage)
@@ -107,6 +108,29 @@ func (p *program) verifyModule(ctx context.Context, item signfile.Item, judge *k
 		err = noModule(verdict, module)
 	}
 	return verdict, cmp.Or(err, module.Check())
+}
+
+// verifyPacked judges a compressed module that could not be opened, most often for being
+// damaged, where the kernel gets it as it is. Otherwise there is no verdict.
+func verifyPacked(item signfile.Item, judge *kernel.Judge, why error) (*kernel.Verdict, error) {
+	var packed *signfile.PackedError
+	if !errors.As(why, &packed) {
+		return nil, why
+	}
+	file, err := bounded.Open(item.Path)
+	if err != nil {
+		return nil, why
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil || info.Size() == 0 {
+		return nil, why
+	}
+	verdict, err := judge.PackedModule(file, info.Size())
+	if err != nil {
+		return nil, why
+	}
+	return verdict, nil
 }
 
 // openItem opens a module to look at; "-" is standard input.

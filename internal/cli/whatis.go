@@ -119,20 +119,20 @@ func whatIsOther(b []byte) kindOfFile {
 		return kindOfFile{name: aSkeleton, asModule: "sign-file bpf signs and verifies it"}
 	}
 	if suffix := compressed.Suffix(b); suffix != "" {
-		return kindOfFile{name: "a compressed file", asModule: "give it a name that ends with " + suffix + ", so that what is inside is looked at"}
+		return kindOfFile{name: "a compressed file", asModule: "give it a name that ends with " + suffix + ", so that what is inside is looked at", asCertificate: "unpack it first, if it is no kernel image"}
 	}
 	if _, err := mapvalue.Decode(b); err == nil {
 		return kindOfFile{name: aValue, asModule: "sign-file map verify checks it"}
 	}
 	if formOfText(b) == textHex && len(b) >= 2 {
-		return kindOfFile{name: "text in hexadecimal", asModule: "turn it into bytes first (xxd -r -p)"}
+		return kindOfFile{name: "text in hexadecimal", asModule: "turn it into bytes first (xxd -r -p)", asCertificate: "turn it into bytes first (xxd -r -p)"}
 	}
 	if first, _, _ := strings.Cut(string(b), "\n"); strings.Contains(first, "sign-file") && strings.Contains(string(b), "\nkey ") {
 		return kindOfFile{"a key reference with another first line", nameModule, "name the signer's certificate", "its first line has to be: sign-file key reference"}
 	}
 	text := strings.Join(strings.Fields(string(b)), "")
 	if der, err := base64.StdEncoding.DecodeString(text); err == nil && len(der) > 0 && len(text) >= 40 {
-		return kindOfFile{name: "text in base64", asModule: "turn it into bytes first (base64 -d)"}
+		return kindOfFile{name: "text in base64", asModule: "turn it into bytes first (base64 -d)", asCertificate: "turn it into bytes first (base64 -d)"}
 	}
 	return kindOfFile{}
 }

@@ -165,6 +165,9 @@ func fault(suffix string, err error) error {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("it is cut: %w", err)
 	}
+	if errors.Is(err, xz.ErrOptions) {
+		return fmt.Errorf("%w by sign-file, though xz and kernels may read it (a filter for arm64 or riscv?): unpack it with xz -d", err)
+	}
 	return err
 }
 

@@ -291,6 +291,7 @@ func TestSources(t *testing.T) {
 		"DER, one after another": slices.Concat(read(t, key(t, "rsa2048.x509")), read(t, key(t, "p384.x509"))),
 		"PKCS#7, DER":            read(t, filepath.Join(dir, "bundle.p7b")),
 		"PKCS#7, PEM":            read(t, filepath.Join(dir, "bundle.pem")),
+		"efivarfs' db":           slices.Concat([]byte{0x27, 0, 0, 0}, signatureList(x509List, read(t, key(t, "rsa2048.x509"))), signatureList(x509List, read(t, key(t, "p384.x509")))),
 		"EFI signature lists":    slices.Concat(signatureList(x509List, read(t, key(t, "rsa2048.x509"))), signatureList(sha256List, make([]byte, 32)), signatureList(x509List, read(t, key(t, "p384.x509")))),
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -86,6 +86,10 @@ func (l *loader) loadFile(path string) error {
 }
 
 func (l *loader) addFile(data []byte) error {
+	const attributes = 4 // that efivarfs puts before a variable; the kernel knows no more than 7 bits
+	if len(data) > attributes && isSignatureList(data[attributes:]) && bytes.Equal(data[1:attributes], []byte{0, 0, 0}) {
+		data = data[attributes:]
+	}
 	if isSignatureList(data) {
 		before := len(l.ring.Certificates())
 		err := l.addSignatureLists(data)

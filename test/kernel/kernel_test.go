@@ -178,6 +178,9 @@ func (b *bench) message(v vector.Vector) { b.ask(v, b.judgeOf(v)) }
 // foretell is what package kernel says.
 func (t trial) foretell() (*kernel.Verdict, error) {
 	data, signature := t.Patched()
+	if t.Flags == moduleCompressed && t.inside == nil {
+		return t.judge.PackedModule(bytes.NewReader(data), int64(len(data)))
+	}
 	if t.Flags == moduleCompressed {
 		return t.judge.CompressedModule(bytes.NewReader(data), int64(len(data)), bytes.NewReader(t.inside), int64(len(t.inside)))
 	}

@@ -25,6 +25,7 @@ func TestVerdicts(t *testing.T) {
 			b.enforce()
 			b.load(b.enforced)
 			b.loadCompressed()
+			b.loadELF()
 			b.golden(everyone)
 			b.values()
 			b.published()
