@@ -15,7 +15,7 @@ import (
 	modsig "sign-file/module_signature"
 )
 
-// ErrByKmod: the kernel does not decompress this file by itself, so what cannot be
+// ErrByKmod says that the kernel does not decompress this file by itself, so what cannot be
 // decompressed never gets to it.
 var ErrByKmod = errors.New("the kernel does not decompress it by itself")
 
