@@ -69,8 +69,10 @@ func openReferenceFile(ctx context.Context, path string, pin PINFunc) (Key, erro
 	if ref.passphrase != nil {
 		pin = ref.passphrase
 	}
-	if data, err := readFile(ctx, ref.key); KindOf(ref.key) == File && err == nil && isReferenceFile(data) {
-		return nil, errors.New("too many references: it names another one")
+	if KindOf(ref.key) == File { // what names a token or a command is no name of a file
+		if data, err := readFile(ctx, ref.key); err == nil && isReferenceFile(data) {
+			return nil, errors.New("too many references: it names another one")
+		}
 	}
 	if ref.passphrase != nil && KindOf(ref.key) == Command {
 		return nil, errors.New("a passphrase is of no use to a command: it has its own, in its environment or of a file")
