@@ -88,18 +88,20 @@ func TestNoModules(t *testing.T) {
 
 // TestWrongSuffix: a name that says another compression than the file has.
 func TestWrongSuffix(t *testing.T) {
-	for name, c := range map[string]struct{ make, says string }{
-		"plain.ko.xz":   {"cat", "not compressed"},
-		"xz.ko.gz":      {"xz -c", "end with .ko.xz"},
-		"zst.ko.xz":     {"zstd -qc", "end with .ko.zst"},
-		"nothing.ko.xz": {"true", "empty"},
+	// kmod and kernels go by what they see: 6.12 reads xz by itself, but for this checksum.
+	for name, c := range map[string]struct{ make, strip, verify string }{
+		"plain.ko.xz":   {"cat", "not compressed", "not compressed"},
+		"xz.ko.gz":      {"xz -c", "end with .ko.xz", "CRC64"},
+		"zst.ko.xz":     {"zstd -qc", "end with .ko.zst", "end with .ko.zst"},
+		"nothing.ko.xz": {"true", "empty", "empty"},
 	} {
 		testenv.Tool(t, strings.Fields(c.make)[0])
 		path := filepath.Join(t.TempDir(), name)
 		mustRun(t, nil, "sh", "-c", c.make+" <"+golden+"/hello-rsa2048-sha256.ko >"+path)
 		for _, args := range [][]string{{"strip", path}, {"verify", "--kernel", "6.12", "--trusted=" + keys + "/rsa2048.pem", path}} {
 			out, err := run(t, nil, program(t), args...)
-			if err == nil || !strings.Contains(out, c.says) || strings.Contains(out, "truncate") {
+			says := map[string]string{"strip": c.strip, "verify": c.verify}[args[0]]
+			if err == nil || !strings.Contains(out, says) || strings.Contains(out, "truncate") {
 				t.Errorf("%s, %s: %v\n%s", name, args[0], err, out)
 			}
 		}
