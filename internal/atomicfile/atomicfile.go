@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sign-file/internal/bounded"
 	"sign-file/internal/paths"
 )
 
@@ -57,7 +58,7 @@ func (t *Target) create() (*File, error) {
 		perm = 0o600
 	}
 	dir := t.place.folder.fd()
-	fd, err := openat(dir, ".", unix.O_TMPFILE|unix.O_RDWR, perm)
+	fd, err := bounded.OpenRaw(dir, ".", unix.O_TMPFILE|unix.O_RDWR, perm)
 	if err == nil {
 		f := &File{target: t, file: os.NewFile(uintptr(fd), t.place.path)}
 		if _, err := os.Lstat(f.procPath()); err == nil {
@@ -69,7 +70,7 @@ func (t *Target) create() (*File, error) {
 		return nil, t.place.error("create", errAppendOnly)
 	}
 	temp := temporaryName()
-	if fd, err = openat(dir, temp, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL, perm); err != nil {
+	if fd, err = bounded.OpenRaw(dir, temp, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL, perm); err != nil {
 		return nil, t.place.error("create", err)
 	}
 	return &File{target: t, file: os.NewFile(uintptr(fd), t.place.path), temp: temp}, nil
@@ -381,7 +382,7 @@ func (f *Folder) remove(name string) error {
 
 // Syncfs makes all of the folder's filesystem durable.
 func (f *Folder) Syncfs() error {
-	fd, err := openat(f.fd(), ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	fd, err := bounded.OpenRaw(f.fd(), ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err == nil {
 		err = unix.Syncfs(fd)
 		unix.Close(fd)

@@ -7,6 +7,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"sign-file/internal/bounded"
 )
 
 // Original is a file that is there already: held open, with what it looked like when
@@ -90,7 +92,7 @@ func (p *Place) openLinked(entry unix.Stat_t) (*Original, error) {
 
 // open opens the place's file. What has become a FIFO since is not waited for.
 func (p *Place) open(flags int) (*os.File, error) {
-	fd, err := openat(p.folder.fd(), p.name, flags|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	fd, err := bounded.OpenRaw(p.folder.fd(), p.name, flags|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if err != nil {
 		return nil, p.error("open", err)
 	}

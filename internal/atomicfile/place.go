@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sign-file/internal/bounded"
 	"sign-file/internal/paths"
 )
 
@@ -77,7 +78,7 @@ func (f *Folder) LeadsToDir(name string) bool {
 // Sub opens a directory of the folder. A link is not followed.
 func (f *Folder) Sub(name string) (*Folder, error) {
 	path := paths.Join(f.Path(), name)
-	fd, err := openat(f.fd(), name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	fd, err := bounded.OpenRaw(f.fd(), name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err == nil {
 		return &Folder{os.NewFile(uintptr(fd), path), f.by}, nil
 	}
@@ -99,7 +100,7 @@ func (f *Folder) Follow(name string) (*Folder, error) {
 
 // ReadDir lists the folder, sorted by name.
 func (f *Folder) ReadDir() ([]fs.DirEntry, error) {
-	fd, err := openat(f.fd(), ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	fd, err := bounded.OpenRaw(f.fd(), ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: f.Path(), Err: err}
 	}
@@ -206,15 +207,13 @@ func (f *Folder) stepBelow(relative string, make bool) (*Place, error) {
 // mayFill is mayReplace for a folder on the way to a file: who put it there chooses what is
 // in it.
 func mayFill(folder, next *Folder) error {
-	var dir, entry unix.Stat_t
-	if err := unix.Fstat(folder.fd(), &dir); err != nil {
-		return &fs.PathError{Op: "stat", Path: folder.Path(), Err: err}
+	var entry unix.Stat_t
+	err := unix.Fstat(next.fd(), &entry)
+	if err == nil {
+		err = refusePlanted(folder.fd(), &entry, errPlantedDir)
 	}
-	if err := unix.Fstat(next.fd(), &entry); err != nil {
-		return &fs.PathError{Op: "stat", Path: next.Path(), Err: err}
-	}
-	if planted(&dir, &entry) {
-		return &fs.PathError{Op: "open", Path: next.Path(), Err: errPlantedDir}
+	if err != nil {
+		return &fs.PathError{Op: "open", Path: next.Path(), Err: err}
 	}
 	return nil
 }
@@ -271,13 +270,3 @@ func isRegular(stat *unix.Stat_t) bool { return stat.Mode&unix.S_IFMT == unix.S_
 var ErrLink = errors.New("a symbolic link, which is not followed here")
 
 func linkError(path string) error { return &fs.PathError{Op: "open", Path: path, Err: ErrLink} }
-
-// openat is openat(2) once more after a signal, as package os does it.
-func openat(dir int, name string, flags int, perm uint32) (fd int, err error) {
-	for {
-		fd, err = unix.Openat(dir, name, flags|unix.O_CLOEXEC, perm)
-		if !errors.Is(err, unix.EINTR) {
-			return fd, err
-		}
-	}
-}

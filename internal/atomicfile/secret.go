@@ -32,7 +32,7 @@ func (o *Original) public() bool {
 	if err != nil || !filepath.IsAbs(path) {
 		return false
 	}
-	root, err := openat(unix.AT_FDCWD, "/", unix.O_PATH|unix.O_DIRECTORY, 0)
+	root, err := bounded.OpenRaw(unix.AT_FDCWD, "/", unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return false
 	}
@@ -42,7 +42,7 @@ func (o *Original) public() bool {
 		if !w.forAll() {
 			return false
 		}
-		next, err := openat(w.fd, s.name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_DIRECTORY, 0)
+		next, err := bounded.OpenRaw(w.fd, s.name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_DIRECTORY, 0)
 		if err != nil {
 			return false
 		}

@@ -243,7 +243,7 @@ func (t *Target) open() (*os.File, error) {
 	if t.device == (unix.Stat_t{}) {
 		flags = unix.O_WRONLY | unix.O_NOCTTY | unix.O_TRUNC
 	}
-	fd, err := openat(t.place.folder.fd(), t.place.name, flags, 0)
+	fd, err := bounded.OpenRaw(t.place.folder.fd(), t.place.name, flags, 0)
 	if err != nil {
 		return nil, t.place.error("open", err)
 	}
@@ -264,7 +264,7 @@ func (t *Target) open() (*os.File, error) {
 // magic tells that it is one of /proc (/dev/stdout, /dev/fd/3): a file already open,
 // with no name to replace that its reader would see.
 func (p *Place) follow(own bool) (next *Place, magic bool, err error) {
-	fd, err := openat(p.folder.fd(), p.name, unix.O_PATH|unix.O_NOFOLLOW, 0)
+	fd, err := bounded.OpenRaw(p.folder.fd(), p.name, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if errors.Is(err, unix.ENOENT) {
 		return nil, false, nil
 	}
@@ -285,8 +285,8 @@ func (p *Place) follow(own bool) (next *Place, magic bool, err error) {
 	if own && link.Uid != uint32(os.Geteuid()) {
 		return nil, false, linkError(p.path)
 	}
-	if err := p.mayFollow(&link); err != nil {
-		return nil, false, err
+	if err := refusePlanted(p.folder.fd(), &link, errPlantedLink); err != nil {
+		return nil, false, fmt.Errorf("%s: %w", p.path, err)
 	}
 	to, err := readlink(fd)
 	if err != nil {
@@ -308,38 +308,25 @@ func (p *Place) follow(own bool) (next *Place, magic bool, err error) {
 	return next, false, nil
 }
 
-// mayFollow is the rule of the sysctl fs.protected_symlinks, which open(2) would
-// have kept for us: in a sticky directory that others may write (/tmp), only links
-// of one's own or of the directory's owner are followed.
-func (p *Place) mayFollow(link *unix.Stat_t) error {
-	var dir unix.Stat_t
-	if err := unix.Fstat(p.folder.fd(), &dir); err != nil {
-		return p.error("stat", err)
-	}
-	if planted(&dir, link) {
-		return fmt.Errorf("%s: %w", p.path, errPlantedLink)
-	}
-	return nil
-}
-
 // mayReplace is the rule of the sysctl fs.protected_regular: in such a directory a file
 // that somebody else has put there is not written. The new one would take over its owner
 // and mode, and a FIFO would be waited for (fs.protected_fifos).
 func (p *Place) mayReplace(file *unix.Stat_t) error {
-	var dir unix.Stat_t
-	if err := unix.Fstat(p.folder.fd(), &dir); err != nil {
-		return p.error("stat", err)
-	}
-	if planted(&dir, file) {
-		return p.error("replace", errPlanted)
-	}
-	return nil
+	return p.error("replace", refusePlanted(p.folder.fd(), file, errPlanted))
 }
 
-// planted reports whether something in a sticky directory that others may write (/tmp, or one
-// of a group's, or with an ACL, whose mask the group's bits are) belongs neither to the user
-// nor to the directory's owner.
-func planted(dir, entry *unix.Stat_t) bool {
-	shared := dir.Mode&unix.S_ISVTX != 0 && dir.Mode&(unix.S_IWOTH|unix.S_IWGRP) != 0
-	return shared && entry.Uid != uint32(os.Geteuid()) && entry.Uid != dir.Uid
+// refusePlanted refuses what lies in a sticky directory that others may write (/tmp, or one of
+// a group's, or with an ACL, whose mask the group's bits are), and belongs neither to the user
+// nor to the directory's owner. Of links that is the sysctl fs.protected_symlinks, which
+// open(2) would have kept for us.
+func refusePlanted(dir int, entry *unix.Stat_t, why refused) error {
+	var folder unix.Stat_t
+	if err := unix.Fstat(dir, &folder); err != nil {
+		return err
+	}
+	shared := folder.Mode&unix.S_ISVTX != 0 && folder.Mode&(unix.S_IWOTH|unix.S_IWGRP) != 0
+	if shared && entry.Uid != uint32(os.Geteuid()) && entry.Uid != folder.Uid {
+		return why
+	}
+	return nil
 }

@@ -41,7 +41,7 @@ func openWay(dir int, path string, make bool) (fd int, by strangers, err error) 
 		}
 	}
 	w := way{make: make}
-	if w.fd, err = openat(dir, start(path), unix.O_PATH|unix.O_DIRECTORY, 0); err != nil {
+	if w.fd, err = bounded.OpenRaw(dir, start(path), unix.O_PATH|unix.O_DIRECTORY, 0); err != nil {
 		return -1, nil, err
 	}
 	w.left = steps(path)
@@ -103,7 +103,10 @@ func (w *way) take(s step) error {
 	}
 	switch entry.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
-		err := w.mayFill(&entry)
+		var err error
+		if w.make { // who put a folder there chooses what is in it
+			err = refusePlanted(w.fd, &entry, errPlantedDir)
+		}
 		w.enter(fd)
 		if s.name == ".." { // out of where a link has led
 			err = cmp.Or(err, w.ends(w.led...))
@@ -129,22 +132,6 @@ func (w *way) ends(links ...*unix.Stat_t) error {
 	return nil
 }
 
-// mayFill is Place.mayReplace for a folder that is to be written to, and those on the way: who
-// put one there chooses what is in it.
-func (w *way) mayFill(entry *unix.Stat_t) error {
-	var folder unix.Stat_t
-	if !w.make {
-		return nil
-	}
-	if err := unix.Fstat(w.fd, &folder); err != nil {
-		return err
-	}
-	if planted(&folder, entry) {
-		return errPlantedDir
-	}
-	return nil
-}
-
 func (w *way) enter(fd int) {
 	unix.Close(w.fd)
 	w.fd = fd
@@ -152,7 +139,7 @@ func (w *way) enter(fd int) {
 
 // open opens a component itself. What is missing is not made where a stranger wants it.
 func (w *way) open(name string) (fd int, err error) {
-	fd, err = openat(w.fd, name, unix.O_PATH|unix.O_NOFOLLOW, 0)
+	fd, err = bounded.OpenRaw(w.fd, name, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if !w.make || !errors.Is(err, unix.ENOENT) {
 		return fd, err
 	}
@@ -162,7 +149,7 @@ func (w *way) open(name string) (fd int, err error) {
 	if err := unix.Mkdirat(w.fd, name, 0o777); err != nil && !errors.Is(err, unix.EEXIST) {
 		return -1, err
 	}
-	return openat(w.fd, name, unix.O_PATH|unix.O_NOFOLLOW, 0)
+	return bounded.OpenRaw(w.fd, name, unix.O_PATH|unix.O_NOFOLLOW, 0)
 }
 
 // settled are the strangers, with those whose links would end here.
@@ -190,26 +177,22 @@ func (w *way) follow(name string, fd int, link *unix.Stat_t) error {
 	}
 	after := step{link: link}
 	if magic {
-		next, err := openat(w.fd, name, unix.O_PATH|unix.O_DIRECTORY, 0)
+		next, err := bounded.OpenRaw(w.fd, name, unix.O_PATH|unix.O_DIRECTORY, 0)
 		if err == nil {
 			w.enter(next)
 			w.left = append([]step{after}, w.left...)
 		}
 		return err
 	}
-	var folder unix.Stat_t
-	if err := unix.Fstat(w.fd, &folder); err != nil {
+	if err := refusePlanted(w.fd, link, errPlantedLink); err != nil {
 		return err
-	}
-	if planted(&folder, link) {
-		return errPlantedLink
 	}
 	to, err := readlink(fd)
 	if err != nil {
 		return err
 	}
 	if filepath.IsAbs(to) {
-		root, err := openat(unix.AT_FDCWD, "/", unix.O_PATH|unix.O_DIRECTORY, 0)
+		root, err := bounded.OpenRaw(unix.AT_FDCWD, "/", unix.O_PATH|unix.O_DIRECTORY, 0)
 		if err != nil {
 			return err
 		}
@@ -249,7 +232,7 @@ const (
 	errPlantedLink refused = "a symbolic link of another user in a shared directory is not followed"
 	errPlanted     refused = "a file of another user in a shared directory is not written"
 	errPlantedDir  refused = "a directory of another user in a shared directory is not written to"
-	errForeignFIFO refused = "a FIFO of another user, which is not waited for"
+	errForeignFIFO refused = bounded.ForeignFIFO
 )
 
 // strangers are those who had a say in where the place is.

@@ -59,14 +59,14 @@ func Open(path string) (*os.File, error) {
 // Stranger reports whether a file's owner is neither root nor the user.
 func Stranger(uid uint32) bool { return uid != 0 && uid != uint32(os.Geteuid()) }
 
-// errFIFO: it could be made to wait forever.
-var errFIFO = errors.New("a FIFO of another user, which is not waited for")
+// ForeignFIFO says why one is not opened: it could be made to wait forever.
+const ForeignFIFO = "a FIFO of another user, which is not waited for"
 
 // OpenAt is openat(2) for reading, and waits for no FIFO of a Stranger's. It is without the
 // poller of package os, which needs two descriptors of its own, and ends the program where
 // there are none.
 func OpenAt(dir int, name string, flags int) (fd int, err error) {
-	if fd, err = openat(dir, name, flags|unix.O_NONBLOCK); err != nil {
+	if fd, err = OpenRaw(dir, name, unix.O_RDONLY|unix.O_NONBLOCK|flags, 0); err != nil {
 		return -1, err
 	}
 	var stat unix.Stat_t
@@ -75,7 +75,7 @@ func OpenAt(dir int, name string, flags int) (fd int, err error) {
 	}
 	if err == nil && stat.Mode&unix.S_IFMT == unix.S_IFIFO {
 		if Stranger(stat.Uid) && !isPipe(fd) {
-			err = errFIFO
+			err = errors.New(ForeignFIFO)
 		} else {
 			err = awaitWriter(fd)
 		}
@@ -105,9 +105,10 @@ func isPipe(fd int) bool {
 	return unix.Fstatfs(fd, &filesystem) == nil && filesystem.Type == unix.PIPEFS_MAGIC
 }
 
-func openat(dir int, name string, flags int) (fd int, err error) {
+// OpenRaw is openat(2), once more after a signal as package os does it, and close-on-exec.
+func OpenRaw(dir int, name string, flags int, perm uint32) (fd int, err error) {
 	for {
-		fd, err = unix.Openat(dir, name, unix.O_RDONLY|unix.O_CLOEXEC|flags, 0)
+		fd, err = unix.Openat(dir, name, unix.O_CLOEXEC|flags, perm)
 		if !errors.Is(err, unix.EINTR) {
 			return fd, err
 		}
