@@ -34,21 +34,28 @@ func (k *PublicKey) Size() int { return (k.n.BitLen() + 7) / 8 }
 // Raise returns x to the public exponent, modulo n, as long as the modulus. ok is false for
 // an x that is not below n, and a key without a modulus.
 func (k *PublicKey) Raise(x []byte) (result []byte, ok bool) {
-	number := new(big.Int).SetBytes(x)
-	if k == nil || k.n == nil || k.n.Sign() <= 0 || number.Cmp(k.n) >= 0 {
+	if x, ok = k.representative(x); !ok {
 		return nil, false
 	}
-	return k.way()(number.FillBytes(make([]byte, k.Size()))), true
+	return k.way()(x), true
 }
 
 // RaiseAgain is Raise by math/big alone: a result that is a reason to refuse something, which
 // is seldom, is worth a second opinion.
 func (k *PublicKey) RaiseAgain(x []byte) (result []byte, ok bool) {
+	if x, ok = k.representative(x); !ok {
+		return nil, false
+	}
+	return k.slowly(x), true
+}
+
+// representative is x as long as the modulus; ok is as Raise has it.
+func (k *PublicKey) representative(x []byte) (padded []byte, ok bool) {
 	number := new(big.Int).SetBytes(x)
 	if k == nil || k.n == nil || k.n.Sign() <= 0 || number.Cmp(k.n) >= 0 {
 		return nil, false
 	}
-	return k.slowly(number.FillBytes(make([]byte, k.Size()))), true
+	return number.FillBytes(make([]byte, k.Size())), true
 }
 
 // Verifies reports whether x to the public exponent is block.
