@@ -179,16 +179,22 @@ func usable(key crypto.Signer) crypto.Signer {
 // processor has: "avx2" without AVX-512, and "std" with crypto/rsa.
 const EngineRSA = "SIGN_FILE_RSA"
 
-// engineFor returns nil for keys that crypto/rsa signs with, and in FIPS 140 mode.
-func engineFor(numbers rsalanes.Numbers, standard func() (*rsa.PrivateKey, error)) *rsalanes.Signer {
-	instructions := rsalanes.Best()
+// Instructions are those that RSA keys in files sign with: the best that the processor has,
+// or what EngineRSA leaves of them; none in FIPS 140 mode.
+func Instructions() rsalanes.Instructions {
+	best := rsalanes.Best()
 	switch wish := os.Getenv(EngineRSA); {
 	case fips140.Enabled() || wish == "std":
-		return nil
-	case wish == "avx2" && instructions == rsalanes.IFMA:
-		instructions = rsalanes.AVX2
+		return rsalanes.None
+	case wish == "avx2" && best == rsalanes.IFMA:
+		return rsalanes.AVX2
 	}
-	engine, err := rsalanes.NewSigner(numbers, instructions, standard)
+	return best
+}
+
+// engineFor returns nil for keys that crypto/rsa signs with.
+func engineFor(numbers rsalanes.Numbers, standard func() (*rsa.PrivateKey, error)) *rsalanes.Signer {
+	engine, err := rsalanes.NewSigner(numbers, Instructions(), standard)
 	if err != nil {
 		return nil
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"crypto/fips140"
 	"fmt"
-	"os"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -34,22 +33,22 @@ func version() string {
 	}, "\n")
 }
 
-// engine is what RSA keys in files sign with, as things are: as package keys has it.
+// engine is what RSA keys in files sign with, as things are.
 func engine() string {
-	best, wish := rsalanes.Best(), os.Getenv(keys.EngineRSA)
-	switch {
+	switch best, used := rsalanes.Best(), keys.Instructions(); {
 	case runtime.GOARCH != "amd64":
 		return "no (other processors than amd64 have none)"
 	case best == rsalanes.None:
 		return "yes, but not on this processor, which lacks AVX2"
 	case fips140.Enabled():
 		return "yes, but not in FIPS 140 mode (GODEBUG=fips140)"
-	case wish == "std":
+	case used == rsalanes.None:
 		return "yes, but turned off (" + keys.EngineRSA + "=std)"
-	case wish == "avx2" && best == rsalanes.IFMA:
-		return fmt.Sprintf("yes, with %s (%s=avx2; the processor has %s)", rsalanes.AVX2, keys.EngineRSA, best)
+	case used != best:
+		return fmt.Sprintf("yes, with %s (%s=avx2; the processor has %s)", used, keys.EngineRSA, best)
+	default:
+		return "yes, with " + string(best)
 	}
-	return "yes, with " + string(best)
 }
 
 // recorded is what Go itself has recorded: the module's version and the commit.
