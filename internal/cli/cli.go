@@ -176,17 +176,26 @@ func (p *program) readAll(path string, limit int64) ([]byte, error) {
 	return b, about("standard input", err)
 }
 
-// readFile reads a file of at most limit bytes, and remembers if it's a secret.
+// readFile reads what openInput opens, of at most limit bytes.
 func (p *program) readFile(path string, limit int64) ([]byte, error) {
-	in, err := atomicfile.OpenInput(path)
+	in, err := p.openInput(path)
 	if err != nil {
 		return nil, err
 	}
 	defer in.Close()
+	return bounded.FromFile(in, limit)
+}
+
+// openInput opens a file for reading, and remembers if it's a secret.
+func (p *program) openInput(path string) (*os.File, error) {
+	in, err := atomicfile.OpenInput(path)
+	if err != nil {
+		return nil, err
+	}
 	if in.Secret {
 		p.secret.Store(true)
 	}
-	return bounded.FromFile(in.File, limit)
+	return in.File, nil
 }
 
 // readValue is readAll for a map value, or what becomes one.

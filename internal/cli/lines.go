@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 
-	"sign-file/internal/atomicfile"
 	"sign-file/internal/bounded"
 )
 
@@ -62,18 +61,15 @@ func (p *program) eachLine(from string, end byte, first func(head []byte) error,
 	}
 }
 
-// openList opens what eachLine reads, and remembers if it's a secret.
+// openList opens what eachLine reads.
 func (p *program) openList(from string) (in io.Reader, closeList func() error, err error) {
 	if from == "-" {
 		in, err := p.input()
 		return in, func() error { return nil }, about("standard input", err)
 	}
-	file, err := atomicfile.OpenInput(from)
+	file, err := p.openInput(from)
 	if err != nil {
 		return nil, nil, err
-	}
-	if file.Secret {
-		p.secret.Store(true)
 	}
 	return file, file.Close, nil
 }
