@@ -36,23 +36,18 @@ func (p *program) attachMessages(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	file := c.String("cert")
-	cert, err := readCertificate(c.Context, p.askPIN(), file)
+	other, err := p.otherSigner(c, c.String("cert"))
 	if err != nil {
 		return err
 	}
-	public, err := cert.PublicKey()
-	if err != nil {
-		return about(keys.Name(file), err)
-	}
 	messages := messages{program: p, dir: c.String("p7s-dir"), root: c.String("root"), of: map[string]string{}, used: map[string]bool{}, hashes: map[string]bool{}}
 	how.Message = messages.read
-	signer, err := signfile.NewSigner(signfile.Options{Key: keys.Presigned(public, nil), Certificate: cert})
+	signer, err := signfile.NewSigner(signfile.Options{Key: keys.Presigned(other.public, nil), Certificate: other.cert})
 	if err != nil {
-		return about(keys.Name(file), err)
+		return about(keys.Name(other.file), err)
 	}
-	p.warnOfKey(signer, file, cert)
-	run := signRun{program: p, how: how, certificate: file, json: c.Bool("json"), quiet: c.Bool("quiet")}
+	p.warnOfKey(signer, other.file, other.cert)
+	run := signRun{program: p, how: how, certificate: other.file, json: c.Bool("json"), quiet: c.Bool("quiet")}
 	run.leftOver = func() { run.failMessages(&messages, modules) }
 	run.mistake = func(result signfile.Result) string { return " (" + messages.of[result.Path] + ")" }
 	return run.signAll(c, modules, func(item signfile.Item) *signfile.Signer {

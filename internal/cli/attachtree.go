@@ -108,14 +108,14 @@ func (p *program) newAttachRun(c *cli.Context, how signfile.Many) (run *attachRu
 	if err != nil {
 		return nil, nil, err
 	}
-	public, err := p.publicKey(c)
+	other, err := p.otherSigner(c, c.String("cert"))
 	if err != nil {
 		return nil, nil, err
 	}
 	if from, err = p.paths(c, c.Args().Slice()); err != nil {
 		return nil, nil, err
 	}
-	run = &attachRun{signRun: signRun{program: p, how: how, certificate: c.String("cert"), json: c.Bool("json"), quiet: c.Bool("quiet")}, public: public}
+	run = &attachRun{signRun: signRun{program: p, how: how, certificate: other.file, json: c.Bool("json"), quiet: c.Bool("quiet")}, other: other}
 	// The signing side names the modules, and chooses among those here alone: its paths
 	// are never opened.
 	if len(from) == 0 && !c.IsSet("from") {
@@ -132,7 +132,7 @@ func (p *program) newAttachRun(c *cli.Context, how signfile.Many) (run *attachRu
 // attachRun is a signRun with signatures that were made elsewhere.
 type attachRun struct {
 	signRun
-	public     crypto.PublicKey
+	other      *otherSigner
 	onlyListed bool                   // modules without a line are none of this run's
 	lines      map[string]*signedLine // by their paths
 	order      []string               // the paths of the lines
@@ -182,19 +182,16 @@ func (r *attachRun) signers(c *cli.Context) error {
 		}
 	}
 	r.byHash = map[string]*signfile.Signer{}
-	file := c.String("cert")
-	cert, err := readCertificate(c.Context, r.askPIN(), file)
-	if err != nil {
-		return err
-	}
-	r.lineless, err = signfile.NewSigner(signfile.Options{Key: lineless{r.public}, Certificate: cert})
+	file, cert, public := r.other.file, r.other.cert, r.other.public
+	var err error
+	r.lineless, err = signfile.NewSigner(signfile.Options{Key: lineless{public}, Certificate: cert})
 	if err != nil {
 		return about(keys.Name(file), err)
 	}
 	r.warnOfKey(r.lineless, file, cert)
 	for hash, signatures := range values {
 		r.warnOfHash(hash)
-		if r.byHash[hash], err = newSigner(keys.PresignedSet(r.public, signatures), hash, file, cert, wantedMessage(c)); err != nil {
+		if r.byHash[hash], err = newSigner(keys.PresignedSet(public, signatures), hash, file, cert, wantedMessage(c)); err != nil {
 			return err
 		}
 	}
@@ -212,7 +209,7 @@ func (r *attachRun) value(values map[string]map[string][]byte, line *signedLine,
 			return fmt.Errorf("its line is of %s, and --hash wants %s", algorithm.Name(), wanted)
 		}
 	}
-	_, isMLDSA := r.public.(*mldsa.PublicKey)
+	_, isMLDSA := r.other.public.(*mldsa.PublicKey)
 	of, err := hex.DecodeString(line.Digest + line.Mu)
 	switch {
 	case err != nil || len(of) == 0 || line.Digest != "" && line.Mu != "":
@@ -224,7 +221,7 @@ func (r *attachRun) value(values map[string]map[string][]byte, line *signedLine,
 	case line.Mu != "" && wanted == "":
 		return errors.New("mu is the same for every hash, so its line proves none: --hash says which is meant")
 	}
-	missing, err := checkValue(r.public, line.value)
+	missing, err := checkValue(r.other.public, line.value)
 	if err != nil {
 		return err
 	}

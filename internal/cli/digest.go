@@ -116,11 +116,15 @@ func (p *program) newSums(c *cli.Context, algorithm *digest.Algorithm, form mess
 		}
 		return s, nil
 	}
-	signer, public, err := p.signerLater(c, nil, algorithm.Name(), form)
+	other, err := p.otherSigner(c, c.String("cert"))
 	if err != nil {
 		return s, err
 	}
-	_, s.isMu = public.(*mldsa.PublicKey)
+	signer, err := other.with(p, nil, algorithm.Name(), form)
+	if err != nil {
+		return s, err
+	}
+	_, s.isMu = other.public.(*mldsa.PublicKey)
 	s.of = func(r io.Reader) ([]byte, error) { return signer.Digest(readOnly(c.Context), r) }
 	return s, nil
 }

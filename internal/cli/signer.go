@@ -200,23 +200,31 @@ func certificateOnToken(ctx context.Context, pin keys.PINFunc, reference string)
 	return cert, about(keys.Name(reference), err)
 }
 
-// signerLater makes a signer of --cert and a signature value, which may be yet to
-// come.
-func (p *program) signerLater(c *cli.Context, value []byte, hash string, form messageForm) (*signfile.Signer, crypto.PublicKey, error) {
-	file := c.String("cert")
+// otherSigner is whose signatures are made elsewhere: all that is here of the key is in the
+// certificate.
+type otherSigner struct {
+	file   string // as it was named
+	cert   *certificate.Certificate
+	public crypto.PublicKey
+}
+
+// otherSigner reads such a certificate.
+func (p *program) otherSigner(c *cli.Context, file string) (*otherSigner, error) {
 	cert, err := readCertificate(c.Context, p.askPIN(), file)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	public, err := cert.PublicKey()
-	if err != nil {
-		return nil, nil, about(keys.Name(file), err)
-	}
-	signer, err := newSigner(keys.Presigned(public, value), hash, file, cert, form)
+	return &otherSigner{file, cert, public}, about(keys.Name(file), err)
+}
+
+// with makes a signer of a signature value, which may be yet to come.
+func (o *otherSigner) with(p *program, value []byte, hash string, form messageForm) (*signfile.Signer, error) {
+	signer, err := newSigner(keys.Presigned(o.public, value), hash, o.file, o.cert, form)
 	if err == nil {
-		p.warnOfKey(signer, file, cert)
+		p.warnOfKey(signer, o.file, o.cert)
 	}
-	return signer, public, err
+	return signer, err
 }
 
 // attachFlags name the parts of a signature that was made elsewhere.
@@ -249,11 +257,11 @@ func (p *program) presigned(c *cli.Context, form messageForm) (*signfile.Signer,
 	if err != nil {
 		return nil, nil, err
 	}
-	public, err := p.publicKey(c)
+	other, err := p.otherSigner(c, c.String("cert"))
 	if err != nil {
 		return nil, nil, err
 	}
-	missing, err := checkValue(public, value)
+	missing, err := checkValue(other.public, value)
 	if err != nil {
 		return nil, nil, about(file, err)
 	}
@@ -261,7 +269,7 @@ func (p *program) presigned(c *cli.Context, form messageForm) (*signfile.Signer,
 		p.say("%s: lacks %d zero bytes at its beginning, which many signers drop; they are put there, and the signature is checked with them", file, missing)
 		value = append(make([]byte, missing), value...)
 	}
-	signer, _, err := p.signerLater(c, value, c.String("hash"), form)
+	signer, err := other.with(p, value, c.String("hash"), form)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -284,17 +292,6 @@ func (p *program) presigned(c *cli.Context, form messageForm) (*signfile.Signer,
 
 // mistakeFunc adds to an error of signing what is wrong with the value, if it is that.
 type mistakeFunc func(err error, content io.Reader) error
-
-// publicKey is that of --cert.
-func (p *program) publicKey(c *cli.Context) (crypto.PublicKey, error) {
-	file := c.String("cert")
-	cert, err := readCertificate(c.Context, p.askPIN(), file)
-	if err != nil {
-		return nil, err
-	}
-	public, err := cert.PublicKey()
-	return public, about(keys.Name(file), err)
-}
 
 // checkValue tells what is no signature value of a key by its length and form, and how many
 // zero bytes one of RSA lacks.

@@ -31,15 +31,11 @@ func (p *program) size(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	cert, err := readCertificate(c.Context, p.askPIN(), args[1])
+	other, err := p.otherSigner(c, args[1])
 	if err != nil {
 		return err
 	}
-	public, err := cert.PublicKey()
-	if err != nil {
-		return about(args[1], err)
-	}
-	signer, err := newSigner(keys.Presigned(public, nil), args[0], args[1], cert, wantedMessage(c))
+	signer, err := newSigner(keys.Presigned(other.public, nil), args[0], other.file, other.cert, wantedMessage(c))
 	if err != nil {
 		return err
 	}
