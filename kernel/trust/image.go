@@ -27,7 +27,7 @@ const (
 // ErrModule refuses a module as a source of certificates: it would vouch for itself.
 var ErrModule = errors.New("a kernel module, which is no source of trust (name the signer's certificate, or a kernel image)")
 
-// isImage recognises what imageCertificates reads by its first bytes.
+// isImage recognises what unpackedImage reads by its first bytes.
 func isImage(head []byte) bool {
 	return isELF(head) || isBzImage(head) || isZboot(head) || isArm64(head) || bytes.HasPrefix(head, gzipMagic)
 }
@@ -55,14 +55,9 @@ func isZboot(b []byte) bool {
 // isArm64 looks for that of Documentation/arch/arm64/booting.rst.
 func isArm64(b []byte) bool { return len(b) >= 0x40 && string(b[0x38:0x3c]) == "ARM\x64" }
 
-// imageCertificates finds the certificates that are built into a kernel: a vmlinux, or
-// what a boot loader reads, compressed as the build does it. dropped is how many bytes of
-// the list the kernel does not look at.
+// imageCertificates finds the certificates that are built into a kernel, of what
+// unpackedImage returns. dropped is how many bytes of the list the kernel does not look at.
 func imageCertificates(image []byte) (certificates [][]byte, dropped int, err error) {
-	image, err = unpackedImage(image)
-	if err != nil {
-		return nil, 0, err
-	}
 	list, err := builtinList(image)
 	if err != nil {
 		return nil, 0, err
@@ -74,7 +69,8 @@ func imageCertificates(image []byte) (certificates [][]byte, dropped int, err er
 	return certificates, len(rest), nil
 }
 
-// unpackedImage is the kernel in an image.
+// unpackedImage is the kernel in an image: a vmlinux, or what a boot loader reads,
+// compressed as the build does it.
 func unpackedImage(image []byte) ([]byte, error) {
 	if isModule(image) {
 		return nil, ErrModule
