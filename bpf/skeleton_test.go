@@ -392,7 +392,7 @@ func TestHost(t *testing.T) {
 	}
 }
 
-// TestHostile: what is no skeleton ends in an error that says what it is, soon.
+// TestHostile: whatever is no skeleton ends quickly, in an error that says what it is.
 func TestHostile(t *testing.T) {
 	source, _ := skeleton(t, "kinds-7.3")
 	header := string(source)

@@ -94,8 +94,8 @@ func Split(file []byte) (certificates [][]byte, ignored []byte, err error) {
 // errNone: a file has nothing that begins as a certificate does.
 var errNone = errors.New("no certificate in it (want PEM \"CERTIFICATE\" or DER)")
 
-// splitList cuts certificates apart that follow one another. What is no whole element is
-// the last, to be told as malformed.
+// splitList cuts apart certificates that follow one another. An element that is not whole
+// comes last, and is reported as malformed.
 func splitList(der []byte) (certificates [][]byte, ignored []byte) {
 	for len(certificates) == 0 || isDER(der) {
 		rest, input := cryptobyte.String(der), cryptobyte.String(nil)
